@@ -1,0 +1,1 @@
+"""What else matters besides the text at the cursor."""

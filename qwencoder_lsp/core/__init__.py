@@ -1,0 +1,1 @@
+"""Values that cross packages. Standard library only; no behaviour beyond what the values say of themselves."""

@@ -1,0 +1,59 @@
+"""A completion request as it travels: in parts, never as a finished string."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of another place that helps at the cursor. `id` is stable while the text is, so that its tokens and KV are reused."""
+
+    id: str
+    path: str
+    text: str
+    source: str
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PromptParts:
+    """What surrounds the cursor.
+
+    prefix, suffix: the text before and after it, possibly cut far away from it.
+    path: relative to the repository, with forward slashes; repo: the repository's name.
+    prefix_omitted, suffix_omitted: code points of the document that were left out already.
+    """
+
+    prefix: str
+    suffix: str
+    path: str = ""
+    repo: str = ""
+    language: str = ""
+    snippets: tuple[Snippet, ...] = ()
+    prefix_omitted: int = 0
+    suffix_omitted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Declarative stop rules, applied by the engine on the text as it comes. The text that triggers a rule is not part of the answer.
+
+    strings: stop where one of them begins.
+    max_lines: stop at the end of that line; 1 means the rest of the current line. Blank lines before the first text do not count.
+    indent: after the first newline, stop before a non-blank line indented by less than this many columns (tabs count to the next 4).
+    after_newline_ms: once a line is complete, stop at the next line end after this much time since the first token.
+    """
+
+    strings: tuple[str, ...] = ()
+    max_lines: int | None = None
+    indent: int | None = None
+    after_newline_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str

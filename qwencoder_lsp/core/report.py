@@ -1,0 +1,55 @@
+"""What a request cost and why it ended as it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Reason(str, Enum):
+    """Why a completion was shown or was not. Every empty answer has one."""
+
+    SHOWN = "shown"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    STALE = "document changed"
+    DISABLED = "switched off"
+    LANGUAGE_OFF = "language switched off"
+    PATH_OFF = "path switched off"
+    NOT_OPEN = "document not open"
+    TOO_LARGE = "document too large"
+    BINARY = "document looks binary"
+    LONG_LINE = "line too long"
+    MID_WORD = "text follows the cursor"
+    EMPTY = "model had nothing to add"
+    REPEATS_SUFFIX = "repeats the text after the cursor"
+    REPEATS_PREFIX = "repeats the text before the cursor"
+    MODEL_MISSING = "model not installed"
+    LOADING = "model is loading"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request. `reused` of the `prompt` tokens were in the KV cache already; the omitted counts are code points."""
+
+    prompt: int = 0
+    reused: int = 0
+    generated: int = 0
+    prefix_omitted: int = 0
+    suffix_omitted: int = 0
+    snippets_omitted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds. gather, render, generate and finish are the four stages; the others split generate."""
+
+    gather: float = 0.0
+    render: float = 0.0
+    generate: float = 0.0
+    finish: float = 0.0
+    queue: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+    first_token: float = 0.0

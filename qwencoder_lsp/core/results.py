@@ -1,0 +1,72 @@
+"""What features hand to an editor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from qwencoder_lsp.core.report import Reason, Timings, Usage
+from qwencoder_lsp.core.text import Edit, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Ghost text: replace `span` (it ends at or after the cursor) by `text`."""
+
+    id: str
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN."""
+
+    suggestion: Suggestion | None
+    reason: Reason
+    detail: str = ""
+    model: str = ""
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+
+
+class Severity(str, Enum):
+    """How bad a finding is, in the words that the model uses."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A review finding. `span` covers `quote` in the text that was reviewed; `replacement` is the suggested new text of that span."""
+
+    id: str
+    category: str
+    severity: Severity
+    message: str
+    quote: str
+    span: Span
+    replacement: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """All findings that survived verification, and what was dropped by reason."""
+
+    findings: tuple[Finding, ...]
+    dropped: dict[str, int]
+    model: str = ""
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Minimal edits against the snapshot that the fix was made from."""
+
+    edits: tuple[Edit, ...]
+    title: str
+    model: str = ""
+    timings: Timings = field(default_factory=Timings)

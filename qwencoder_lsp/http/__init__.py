@@ -1,0 +1,1 @@
+"""The gateway process: the only importer of FastAPI."""

@@ -1,0 +1,81 @@
+"""Where files live: models in the data directory, calibration in the cache, logs, and the gateway's lock and socket in the runtime directory.
+
+`QWENCODER_HOME` puts all of them under one directory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from qwencoder_lsp.errors import GatewayError
+
+APP = "qwencoder-lsp"
+MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS, 108 on Linux
+
+
+def _home() -> Path | None:
+    home = os.environ.get("QWENCODER_HOME")
+    return Path(home).expanduser().absolute() if home else None
+
+
+def models_dir() -> Path:
+    """Directory of the downloaded GGUF files; not created here."""
+    home = _home()
+    return (home / "data" if home else Path(platformdirs.user_data_dir(APP, appauthor=False))) / "models"
+
+
+def cache_dir() -> Path:
+    """Directory for what can be made again; not created here."""
+    home = _home()
+    return home / "cache" if home else Path(platformdirs.user_cache_dir(APP, appauthor=False))
+
+
+def log_dir() -> Path:
+    """Directory of the log files; not created here."""
+    home = _home()
+    return home / "log" if home else Path(platformdirs.user_log_dir(APP, appauthor=False))
+
+
+def config_file() -> Path:
+    """The user's settings file, which need not exist."""
+    home = _home()
+    return (home / "config" if home else Path(platformdirs.user_config_dir(APP, appauthor=False))) / "settings.toml"
+
+
+def runtime_dir() -> Path:
+    """The private directory for lock and socket, created with mode 0700.
+
+    Raises GatewayError when it belongs to someone else, is a symbolic link or is open to others.
+    """
+    home = _home()
+    path = home / "run" if home else Path(platformdirs.user_runtime_dir(APP, appauthor=False))
+    if sys.platform != "win32" and len(bytes(path)) > MAX_SOCKET_PATH - 20:
+        path = Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{_short(path)}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_private(path)
+    return path
+
+
+def check_private(path: Path) -> None:
+    """Raise GatewayError unless `path` is a real directory of this user that nobody else can enter."""
+    if sys.platform == "win32":
+        return  # the profile directory's access list keeps others out
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode):
+        raise GatewayError(f"{path} is not a directory.", "Remove it and try again.")
+    if info.st_uid != os.getuid():
+        raise GatewayError(f"{path} belongs to another user.", "Set QWENCODER_HOME to a directory of your own.")
+    if info.st_mode & 0o077:
+        raise GatewayError(f"{path} can be entered by others (mode {info.st_mode & 0o777:o}).", f"Run: chmod 700 {path}")
+
+
+def _short(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(bytes(path)).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""Pure: raw model text in, something worth showing out."""

@@ -1,0 +1,201 @@
+"""The settings tree: one typed field per setting, each with a sentence and a scope.
+
+Order of precedence: editor (initializationOptions, workspace/configuration) > QWENCODER_* > project file > user file > default.
+A project's `.qwencoder.toml` may set only fields of scope "project": never the model, a command, a URL or a key.
+A bad value from an editor is reported and keeps its default; on the command line it raises SettingsError.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from qwencoder_lsp import paths
+from qwencoder_lsp.errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT_FILE = ".qwencoder.toml"
+USER, PROJECT = {"scope": "user"}, {"scope": "project"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Completion(_Section):
+    """Inline completion and completion items."""
+
+    enabled: bool = Field(True, description="Offer completions at all.", json_schema_extra=PROJECT)
+    automatic: bool = Field(True, description="Offer ghost text while typing; when off, only on explicit request.", json_schema_extra=PROJECT)
+    items: bool = Field(True, description="Also offer an AI entry in the completion menu.", json_schema_extra=PROJECT)
+    debounce_ms: int = Field(75, ge=0, le=5000, description="Wait this long after a keystroke before computing.", json_schema_extra=USER)
+    max_tokens: int = Field(96, ge=1, le=1024, description="Longest suggestion, in tokens.", json_schema_extra=PROJECT)
+    max_lines: int = Field(12, ge=1, le=200, description="Longest suggestion, in lines.", json_schema_extra=PROJECT)
+    max_prefix: int | None = Field(None, ge=16, le=32768, description="Tokens of text before the cursor in the prompt; empty: chosen by the machine's speed.", json_schema_extra=USER)
+    max_suffix: int | None = Field(None, ge=0, le=8192, description="Tokens of text after the cursor in the prompt; empty: chosen by the machine's speed.", json_schema_extra=USER)
+    languages_off: tuple[str, ...] = Field((), description="LSP language ids without completion.", json_schema_extra=PROJECT)
+    paths_off: tuple[str, ...] = Field((), description="Glob patterns of paths (relative to the workspace folder) without completion.", json_schema_extra=PROJECT)
+
+
+class Review(_Section):
+    """Review and fixes."""
+
+    on_save: bool = Field(False, description="Review a file each time it is saved.", json_schema_extra=PROJECT)
+    max_findings: int = Field(10, ge=1, le=100, description="Most findings shown per file.", json_schema_extra=PROJECT)
+    max_tokens: int = Field(1024, ge=64, le=8192, description="Longest review or fix answer, in tokens.", json_schema_extra=USER)
+
+
+class Model(_Section):
+    """Which model answers."""
+
+    completion: str = Field("auto", description='Model for completion: a catalogue name, the path of a GGUF file, or "auto".', json_schema_extra=USER)
+    chat: str = Field("auto", description='Model for review, fixes and chat: a name, a path, or "auto".', json_schema_extra=USER)
+
+
+class Engine(_Section):
+    """How models are run."""
+
+    threads: int | None = Field(None, ge=1, le=512, description="CPU threads; empty: the physical cores.", json_schema_extra=USER)
+    gpu_layers: int = Field(-1, ge=-1, description="Layers offloaded to the GPU when the build has one; -1: all, 0: none.", json_schema_extra=USER)
+    context: int = Field(8192, ge=512, le=262144, description="Context size in tokens.", json_schema_extra=USER)
+    idle_unload_s: float = Field(600.0, ge=1, description="Unload a model after this many seconds without a request.", json_schema_extra=USER)
+
+
+class Gateway(_Section):
+    """The shared background process."""
+
+    linger_s: float = Field(5.0, ge=0, le=86400, description="End the gateway this many seconds after its last window has closed.", json_schema_extra=USER)
+    host: str = Field("127.0.0.1", description="Address for `qwencoder-lsp serve`; loopback only.", json_schema_extra=USER)
+    port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=USER)
+
+
+class Log(_Section):
+    """Logging. Source text is never logged at INFO or above."""
+
+    level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.", json_schema_extra=USER)
+
+
+class Settings(_Section):
+    """All settings."""
+
+    completion: Completion = Field(default_factory=Completion)
+    review: Review = Field(default_factory=Review)
+    model: Model = Field(default_factory=Model)
+    engine: Engine = Field(default_factory=Engine)
+    gateway: Gateway = Field(default_factory=Gateway)
+    log: Log = Field(default_factory=Log)
+
+
+ENV_ALIASES = {
+    "QWENCODER_MODEL": (("model", "completion"), ("model", "chat")),
+    "QWENCODER_HOST": (("gateway", "host"),),
+    "QWENCODER_PORT": (("gateway", "port"),),
+    "QWENCODER_LOG": (("log", "level"),),
+}
+ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT"}  # read by paths.py and the scripted engine
+
+
+def load(
+    editor: dict[str, Any] | None = None,
+    root: Path | None = None,
+    env: dict[str, str] | None = None,
+    strict: bool = False,
+) -> tuple[Settings, list[str]]:
+    """The settings from all sources, and one sentence for each value that was refused (it keeps the next source's value).
+
+    editor: what the editor sent, nested or with dotted keys, names in snake_case or camelCase. root: the workspace folder.
+    strict: raise SettingsError on the first refused value instead.
+    """
+    problems: list[str] = []
+    merged: dict[str, dict[str, Any]] = {}
+    for source, leaves, may in (
+        _file(paths.config_file(), "user", problems),
+        _file(root / PROJECT_FILE, "project", problems) if root else ("", {}, ""),
+        ("environment", _environment(dict(os.environ) if env is None else env, problems), "user"),
+        ("editor", _flatten(editor or {}), "user"),
+    ):
+        for (section, field), value in leaves.items():
+            problem = _refusal(section, field, value, may)
+            if problem:
+                problems.append(f"{source}: {problem}")
+            else:
+                merged.setdefault(section, {})[field] = value
+    if strict and problems:
+        raise SettingsError(problems[0], "Correct it, or remove it to use the default.")
+    return Settings.model_validate(merged), problems
+
+
+def _file(path: Path, may: str, problems: list[str]) -> tuple[str, dict[tuple[str, str], Any], str]:
+    try:
+        return str(path), _flatten(tomllib.loads(path.read_text("utf-8"))), may
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(f"{path}: cannot be read ({error}); its settings are ignored.")
+    return str(path), {}, may
+
+
+def _flatten(tree: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    leaves: dict[tuple[str, str], Any] = {}
+    for key, value in tree.items():
+        section, _, field = _snake(key).partition(".")
+        if field:
+            leaves[section, field] = value
+        elif isinstance(value, dict):
+            leaves.update({(section, _snake(name)): v for name, v in value.items()})
+        else:
+            leaves[section, ""] = value
+    return leaves
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() else c for c in name)
+
+
+def _environment(env: dict[str, str], problems: list[str]) -> dict[tuple[str, str], Any]:
+    names = dict(ENV_ALIASES)
+    for section, info in Settings.model_fields.items():
+        assert isinstance(info.annotation, type)
+        for field in info.annotation.model_fields:
+            names[f"QWENCODER_{section}_{field}".upper()] = ((section, field),)
+    leaves: dict[tuple[str, str], Any] = {}
+    for name in sorted(n for n in env if n.startswith("QWENCODER_") and n not in ENV_OTHER):
+        if name in names:
+            leaves.update({target: _parse(env[name]) for target in names[name]})
+        else:
+            problems.append(f"environment: {name} is not a setting.")
+    return leaves
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _refusal(section: str, field: str, value: Any, may: str) -> str:
+    """Why this value cannot be taken, or an empty string."""
+    info = Settings.model_fields.get(section)
+    if info is None or not field:
+        return f"{section} is not a settings section (there are: {', '.join(Settings.model_fields)})."
+    cls = info.annotation
+    assert isinstance(cls, type) and issubclass(cls, _Section)
+    if field not in cls.model_fields:
+        return f"{section}.{field} is not a setting (in {section}: {', '.join(cls.model_fields)})."
+    extra = cls.model_fields[field].json_schema_extra
+    if may == "project" and not (isinstance(extra, dict) and extra["scope"] == "project"):
+        return f"{section}.{field} may not be set by a project."
+    try:
+        cls.model_validate({field: value})
+    except ValidationError as error:
+        return f"{section}.{field} = {value!r}: {error.errors()[0]['msg']}."
+    return ""
