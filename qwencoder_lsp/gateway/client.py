@@ -12,16 +12,14 @@ import httpx2
 from qwencoder_lsp.core.report import Timings, Usage
 from qwencoder_lsp.errors import EngineCrashed, GatewayError, from_wire
 from qwencoder_lsp.gateway.protocol import (
+    EVENT_NAMES,
     ChatRequest,
     CompleteRequest,
     End,
     Event,
     ListenRequest,
     ModelState,
-    Piece,
-    Progress,
     PullRequest,
-    Start,
     Status,
 )
 
@@ -66,14 +64,9 @@ class GatewayClient:
             async for line in _lines(response):
                 yield _status(json.loads(line))
 
-    async def listen(self, request: ListenRequest) -> str:
-        """Serve on TCP too; returns "host:port". Raises GatewayError when the address cannot be had."""
-        answer = await self._json("POST", "/qwencoder/listen", asdict(request))
-        return str(answer["listening"])
-
-    async def unlisten(self) -> None:
-        """Stop serving on TCP."""
-        await self._json("DELETE", "/qwencoder/listen")
+    def listen(self, request: ListenRequest) -> AsyncIterator[Event]:
+        """Serve on TCP too, until the iterator is closed: one Listening. Raises GatewayError when the address cannot be had."""
+        return self._stream("/qwencoder/listen", asdict(request))
 
     async def shutdown(self) -> None:
         """End the gateway and its engines."""
@@ -157,8 +150,7 @@ def _event(fields: dict[str, Any]) -> Event:
         fields["timings"] = Timings(**fields["timings"])
     if "logprobs" in fields:
         fields["logprobs"] = tuple(fields["logprobs"])
-    classes: dict[str, type[Event]] = {"start": Start, "chunk": Piece, "progress": Progress, "done": End}
-    return classes[kind](**fields)
+    return EVENT_NAMES[kind](**fields)
 
 
 def _status(fields: dict[str, Any]) -> Status:

@@ -6,11 +6,11 @@
     POST   /qwencoder/complete        CompleteRequest -> stream of events
     POST   /qwencoder/chat            ChatRequest -> stream of events
     POST   /qwencoder/models/pull     PullRequest -> stream of events
-    POST   /qwencoder/listen          ListenRequest -> Listening: also serve on TCP
-    DELETE /qwencoder/listen          stop that
+    POST   /qwencoder/listen          ListenRequest -> stream of one event; the gateway also serves on TCP while the stream is open
     POST   /qwencoder/shutdown        end the gateway
 
-Every route but none needs `Authorization: Bearer TOKEN`. Stream events are objects with a `type`: "start", "chunk", "progress", "done" or "error".
+Every route but hello needs `Authorization: Bearer TOKEN`. Stream events are objects with a `type`: "start", "chunk", "progress", "listening", "done"
+or "error".
 Closing a stream cancels its work. A client and a gateway work together when their PROTOCOL is equal, whatever the package versions.
 """
 
@@ -142,4 +142,13 @@ class End:
     timings: Timings = field(default_factory=Timings)
 
 
-Event = Start | Piece | Progress | End
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The gateway now also answers on TCP at `address` ("host:port")."""
+
+    address: str
+
+
+Event = Start | Piece | Progress | Listening | End
+
+EVENT_NAMES: dict[str, type[Event]] = {"start": Start, "chunk": Piece, "progress": Progress, "listening": Listening, "done": End}

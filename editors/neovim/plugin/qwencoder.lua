@@ -1,0 +1,51 @@
+-- Maps `<Plug>(qwencoder-accept)`: insert the ghost text; without ghost text it does what Tab does by default.
+-- Commands: `:[range]QwencoderReview` reviews the file or the lines, `:QwencoderDownload` fetches the completion model.
+
+--- What is left of a suggestion when the user typed on after it was made.
+---
+--- Neovim asks again 200 ms after a key and shows the older suggestion meanwhile, but accepting that one would insert the typed characters twice.
+---@param item vim.lsp.inline_completion.Item
+---@return vim.lsp.inline_completion.Item? # nil when the typed text has left the suggestion
+local function continued(item)
+  if not item.range or type(item.insert_text) ~= 'string' then
+    return item
+  end
+  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
+  local _, start_column, end_row, end_column = item.range:to_extmark()
+  if row - 1 == end_row and column <= end_column then
+    return item
+  end
+  local typed = vim.api.nvim_get_current_line():sub(start_column + 1, column)
+  if row - 1 ~= end_row or not vim.startswith(item.insert_text, typed) then
+    return nil
+  end
+  item.insert_text, item.range = item.insert_text:sub(#typed + 1), nil
+  return item
+end
+
+vim.keymap.set('i', '<Plug>(qwencoder-accept)', function()
+  if vim.lsp.inline_completion and vim.lsp.inline_completion.get({ on_accept = continued }) then
+    return ''
+  end
+  return vim.snippet.active({ direction = 1 }) and '<Cmd>lua vim.snippet.jump(1)<CR>' or '<Tab>'
+end, { expr = true, desc = 'Accept the ghost text, or Tab' })
+
+---@param command string
+---@param arguments any[]
+local function execute(command, arguments)
+  local client = vim.lsp.get_clients({ bufnr = 0, name = 'qwencoder' })[1]
+  if client then
+    client:exec_cmd({ title = command, command = command, arguments = arguments })
+  else
+    vim.notify('Qwen-Coder does not run for this buffer. See :checkhealth vim.lsp', vim.log.levels.ERROR)
+  end
+end
+
+vim.api.nvim_create_user_command('QwencoderReview', function(call)
+  local lines = { start = { line = call.line1 - 1, character = 0 }, ['end'] = { line = call.line2, character = 0 } }
+  execute('qwencoder.review', { vim.uri_from_bufnr(0), call.range > 0 and lines or nil })
+end, { range = true, desc = 'Review the file or the lines' })
+
+vim.api.nvim_create_user_command('QwencoderDownload', function()
+  execute('qwencoder.downloadModel', {})
+end, { desc = 'Download the completion model' })

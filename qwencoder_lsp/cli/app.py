@@ -1,0 +1,49 @@
+"""The commands and how their errors end: one sentence on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from qwencoder_lsp.cli import completion, models, service
+from qwencoder_lsp.cli.demo import demo
+from qwencoder_lsp.errors import QwencoderError, RequestError, SettingsError
+
+app = typer.Typer(
+    name="qwencoder-lsp",
+    help="Code assistance from Qwen-Coder models on your own machine. Without a command: the language server on stdio (the same as --stdio).",
+    epilog="Example: qwencoder-lsp demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+model_commands = typer.Typer(help="List, fetch and find models.", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b", no_args_is_help=True)
+app.add_typer(model_commands, name="models")
+
+app.command(epilog="Example: qwencoder-lsp serve --port 11452")(service.serve)
+app.command(epilog="Example: qwencoder-lsp stop")(service.stop)
+app.command(epilog="Example: qwencoder-lsp status --json")(service.status)
+app.command(epilog="Example: qwencoder-lsp logs --tail 50 --follow")(service.logs)
+app.command(epilog="Example: qwencoder-lsp complete src/app.py:12:9 --json")(completion.complete)
+app.command(epilog="Example: qwencoder-lsp demo --model qwencoder-1.5b")(demo)
+model_commands.command("list", epilog="Example: qwencoder-lsp models list")(models.list_models)
+model_commands.command("pull", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b")(models.pull)
+model_commands.command("path", epilog="Example: qwencoder-lsp models path qwencoder-1.5b")(models.path)
+
+
+def run(arguments: list[str]) -> NoReturn:
+    """Run a command and end the process with its exit code."""
+    try:
+        app(arguments)
+    except (SettingsError, RequestError) as error:
+        _fail(error, 2)
+    except QwencoderError as error:
+        _fail(error, 1)
+    sys.exit(0)
+
+
+def _fail(error: QwencoderError, code: int) -> NoReturn:
+    print(f"qwencoder-lsp: {error}", file=sys.stderr)
+    sys.exit(code)

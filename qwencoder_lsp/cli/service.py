@@ -1,0 +1,109 @@
+"""serve, stop, status, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from qwencoder_lsp import paths
+from qwencoder_lsp.cli.options import Json, Model, settings, with_gateway
+from qwencoder_lsp.errors import GatewayError
+from qwencoder_lsp.gateway.client import GatewayClient
+from qwencoder_lsp.gateway.find import connect
+from qwencoder_lsp.gateway.protocol import Listening, ListenRequest, Status
+from qwencoder_lsp.settings import Settings
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Loopback address to serve on.", envvar="QWENCODER_HOST")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", envvar="QWENCODER_PORT")] = 11452,
+    model: Model = "",
+) -> None:
+    """Serve over HTTP until Ctrl-C: in the gateway that the editors use, which is started if it does not run."""
+    chosen = settings(model, gateway={"host": host, "port": port})
+    with_gateway(chosen, lambda client: _serve(client, chosen))
+
+
+async def _serve(client: GatewayClient, chosen: Settings) -> None:
+    async with aclosing(client.listen(ListenRequest(chosen.gateway.host, chosen.gateway.port))) as events:
+        async for event in events:
+            if isinstance(event, Listening):
+                print(f"Serving on http://{event.address} (Ctrl-C ends it)", flush=True)
+
+
+def stop() -> None:
+    """End the gateway and its engines. Editors start it again at their next request."""
+
+    async def run(client: GatewayClient) -> int:
+        pid = (await client.status()).pid
+        await client.shutdown()
+        return pid
+
+    try:
+        pid = with_gateway(settings(), run, start=False)
+    except GatewayError:
+        print("No gateway is running.")
+        return
+    asyncio.run(_gone())
+    print(f"The gateway (process {pid}) has ended.")
+
+
+async def _gone() -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            client = await connect(settings(), start=False)
+        except GatewayError:
+            return
+        await client.close()
+        await asyncio.sleep(0.05)
+    raise GatewayError("The gateway has not ended within 10 s.", "See: qwencoder-lsp logs")
+
+
+def status(as_json: Json = False) -> None:
+    """Show the gateway, its windows and its models. Exit code 1 when it does not run."""
+    now = with_gateway(settings(), lambda client: client.status(), start=False)
+    print(json.dumps(asdict(now)) if as_json else _text(now))
+
+
+def _text(now: Status) -> str:
+    lines = [
+        f"gateway     process {now.pid}, version {now.version}, {now.windows} windows, {now.active} requests running",
+        f"completion  {now.completion_model or 'no model installed; run: qwencoder-lsp models pull qwencoder-1.5b'}",
+        f"chat        {now.chat_model or 'no model installed'}",
+        f"HTTP        {now.listening or 'off; run: qwencoder-lsp serve'}",
+    ]
+    for m in now.models:
+        speed = f", prefill {m.prefill_speed:.0f} and decode {m.decode_speed:.0f} tokens/s" if m.prefill_speed else ""
+        lines.append(f"model       {m.name}: {m.state}{f' on {m.device}' if m.device else ''}{f' (process {m.pid})' if m.pid else ''}{speed} {m.detail}".rstrip())
+    return "\n".join(lines)
+
+
+def logs(
+    tail: Annotated[int, typer.Option(help="Lines of each log.", min=0)] = 20,
+    follow: Annotated[bool, typer.Option(help="Go on as lines are written, until Ctrl-C.")] = False,
+) -> None:
+    """Show the logs of gateway, engines and language servers. They hold no source text."""
+    files = sorted(paths.log_dir().glob("*.log"))
+    if not files:
+        print(f"There are no logs in {paths.log_dir()} yet.")
+    at = {}
+    for file in files:
+        with file.open(encoding="utf-8", errors="replace") as text:
+            print(f"== {file}")
+            print("".join(deque(text, tail)), end="", flush=True)
+            at[file] = text.tell()
+    while follow:
+        time.sleep(0.5)
+        for file in sorted(paths.log_dir().glob("*.log")):
+            with file.open(encoding="utf-8", errors="replace") as text:
+                text.seek(at.get(file, 0) if at.get(file, 0) <= file.stat().st_size else 0)
+                print(text.read(), end="", flush=True)
+                at[file] = text.tell()

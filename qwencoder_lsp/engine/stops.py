@@ -1,0 +1,108 @@
+"""Declarative stop rules on a stream of text.
+
+Text goes in as it is generated, in any pieces; out comes what may be shown already and, at the end, which rule stopped it. What is shown does not
+depend on how the text was cut into pieces. Knows nothing of tokens or models. The rules themselves are described at core.prompt.Stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qwencoder_lsp.core.prompt import Stops
+
+TAB = 4
+BLANK = " \t\r\n"
+
+
+class StopState:
+    """The stop rules of one answer while it is generated. `clock_ms` gives milliseconds from any fixed moment.
+
+    When several rules fire, the one whose trigger is complete first wins; at the same character "stop_string", "lines", "time", in this order.
+    Of several stop strings that end at the same character the longest counts.
+    """
+
+    def __init__(self, stops: Stops, clock_ms: Callable[[], float]) -> None:
+        self._stops = stops
+        self._clock = clock_ms
+        self._first_ms: float | None = None
+        self._strings = tuple(sorted((s for s in stops.strings if s), key=len, reverse=True))
+        self._by_line = stops.max_lines is not None or stops.indent is not None or stops.after_newline_ms is not None
+        self._held = ""  # came in, but not given out yet
+        self._reason: str | None = None
+        self._text_seen = False
+        self._lines = 0
+        self._column: int | None = None  # columns of white space since the last newline; None in the first line and behind a line's first text
+        self._gap: int | None = None  # where in `_held` the newline, blank lines and indentation before the next text begin
+
+    def feed(self, text: str) -> tuple[str, str | None]:
+        """Take the next piece. Returns the text that may be given out now, and the reason once a rule fired: "stop_string", "lines",
+        "indent" or "time". From then on there is nothing more to give out."""
+        now = self._clock()
+        if self._first_ms is None:
+            self._first_ms = now
+        if self._reason:
+            return "", self._reason
+        seen = len(self._held)
+        self._held += text
+        if self._strings or self._by_line:
+            for at in range(seen, len(self._held)):
+                stop = self._look(at, now - self._first_ms)
+                if stop:
+                    cut, self._reason = stop
+                    return self._release(cut), self._reason
+        return self._release(self._safe()), None
+
+    def flush(self) -> str:
+        """The text still held back, at the end of a generation that no rule stopped; empty when one did."""
+        return "" if self._reason else self._release(len(self._held))
+
+    def _look(self, at: int, elapsed_ms: float) -> tuple[int, str] | None:
+        """Apply the rules to the character at `at` of the held text: where to cut and the reason, when one fires."""
+        held, char = self._held, self._held[at]
+        for string in self._strings:
+            if held.endswith(string, 0, at + 1):
+                return at + 1 - len(string), "stop_string"
+        if char == "\n":
+            return self._line_end(at, elapsed_ms)
+        if char in BLANK:
+            if self._column is not None and char != "\r":
+                self._column += TAB - self._column % TAB if char == "\t" else 1
+            return None
+        if self._stops.indent is not None and self._column is not None and self._column < self._stops.indent:
+            return (at if self._gap is None else self._gap), "indent"
+        self._text_seen = True
+        self._column = self._gap = None
+        return None
+
+    def _line_end(self, at: int, elapsed_ms: float) -> tuple[int, str] | None:
+        stops = self._stops
+        end = at - 1 if at and self._held[at - 1] == "\r" else at
+        if self._text_seen:
+            self._lines += 1
+            if stops.max_lines is not None and self._lines >= stops.max_lines:
+                return end, "lines"
+            if stops.after_newline_ms is not None and elapsed_ms >= stops.after_newline_ms:
+                return end, "time"
+        self._column = 0
+        if stops.indent is not None and self._gap is None:
+            self._gap = end
+        return None
+
+    def _safe(self) -> int:
+        """How much of the held text no rule can take back any more."""
+        held = self._held
+        safe = len(held) if self._gap is None else self._gap
+        if self._by_line and held.endswith("\r"):
+            safe = min(safe, len(held) - 1)
+        for string in self._strings:
+            for size in range(min(len(string) - 1, len(held)), len(held) - safe, -1):
+                if string.startswith(held[len(held) - size :]):
+                    safe = len(held) - size
+                    break
+        return safe
+
+    def _release(self, size: int) -> str:
+        out, self._held = self._held[:size], self._held[size:]
+        if self._gap is not None:
+            self._gap = max(0, self._gap - size)
+        return out

@@ -1,0 +1,143 @@
+"""Runs an engine process and talks to it from an event loop. Knows nothing of prompts or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from qwencoder_lsp.engine.process import EngineSpec
+from qwencoder_lsp.engine.protocol import HEADER, Cancel, Chunk, Done, EngineInfo, Error, Failed, Generate, Ready, ToEngine, decode, encode
+from qwencoder_lsp.errors import EngineCrashed, EngineFailed, from_wire
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 600.0  # a 32B model from a cold disk
+
+
+class EngineProcess:
+    """One running engine. Make it with `start`; it ends with `stop`, or by itself when its pipe closes."""
+
+    def __init__(self, process: asyncio.subprocess.Process, info: EngineInfo) -> None:
+        self.info = info
+        self._process = process
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Queue[Chunk | Done | Error | None]] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, spec: EngineSpec, log_file: Path) -> EngineProcess:
+        """Start the engine and wait until its model is loaded. Its stderr goes to `log_file`.
+
+        Raises EngineFailed with the engine's own reason when the model cannot be loaded.
+        """
+        module = "qwencoder_lsp.engine.scripted" if spec.name == "scripted" else "qwencoder_lsp.engine.process"
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                module,
+                json.dumps(asdict(spec)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, "GGML_NO_BACKTRACE": "1"},  # or a failed assertion in llama.cpp runs gdb before it ends the process
+            )
+        try:
+            body = await asyncio.wait_for(_frame(process), START_TIMEOUT_S)
+            first = decode(body) if body is not None else None
+            if isinstance(first, Failed):
+                raise EngineFailed(first.message, first.hint)
+            if not isinstance(first, Ready):
+                raise EngineFailed(f"The engine for {spec.name} ended while it was loading the model.", "See: qwencoder-lsp logs")
+        except BaseException as error:  # also on cancellation: no half-started engine may stay
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            if isinstance(error, TimeoutError):
+                raise EngineFailed(f"{spec.name} was not loaded within {START_TIMEOUT_S:.0f} s.", "Take a smaller model.") from error
+            raise
+        return cls(process, first.info)
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take requests."""
+        return not self._reader.done()
+
+    @property
+    def active(self) -> int:
+        """Requests that are running or waiting."""
+        return len(self._answers)
+
+    async def generate(self, request: Generate) -> AsyncGenerator[Chunk | Done, None]:
+        """Chunks and a final Done; `request.id` is replaced by one of our own. Closing the iterator cancels the request.
+
+        Raises EngineCrashed when the process dies, and the QwencoderError that the engine reports.
+        """
+        request = replace(request, id=next(self._ids))
+        queue: asyncio.Queue[Chunk | Done | Error | None] = asyncio.Queue()
+        self._answers[request.id] = queue
+        ended = False
+        try:
+            self._write(request)
+            while not ended:
+                message = await queue.get()
+                if message is None:
+                    ended = True
+                    raise _crashed(self.info.model)
+                if isinstance(message, Error):
+                    ended = True
+                    raise from_wire(asdict(message))
+                ended = isinstance(message, Done)
+                yield message
+        finally:
+            self._answers.pop(request.id, None)
+            if not ended and self.alive:
+                self._write(Cancel(request.id))
+
+    async def stop(self) -> None:
+        """End the process."""
+        if self._process.returncode is None:
+            self._process.kill()  # it holds nothing that must be saved
+        await self._process.wait()
+        await self._reader
+
+    def _write(self, message: ToEngine) -> None:
+        if not self.alive or self._process.stdin is None:
+            raise _crashed(self.info.model)
+        self._process.stdin.write(encode(message))
+
+    async def _read(self) -> None:
+        while (body := await _frame(self._process)) is not None:
+            message = decode(body)
+            if isinstance(message, Chunk | Done | Error) and (queue := self._answers.get(message.id)):
+                queue.put_nowait(message)
+        status = await self._process.wait()
+        log.info("engine %d for %s ended with status %s", self.pid, self.info.model, status)
+        for queue in self._answers.values():
+            queue.put_nowait(None)
+
+
+def _crashed(model: str) -> EngineCrashed:
+    return EngineCrashed(f"The engine that ran {model} ended unexpectedly.", "It is started again at the next request; see: qwencoder-lsp logs")
+
+
+async def _frame(process: asyncio.subprocess.Process) -> bytes | None:
+    assert process.stdout is not None
+    try:
+        (size,) = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
+        return await process.stdout.readexactly(size)
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return None

@@ -1,0 +1,130 @@
+"""Find the user's gateway, or start one."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import os
+import secrets
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import httpx2
+from filelock import Timeout
+
+from qwencoder_lsp import paths
+from qwencoder_lsp.errors import GatewayError
+from qwencoder_lsp.gateway import rendezvous
+from qwencoder_lsp.gateway.client import GatewayClient
+from qwencoder_lsp.gateway.protocol import PROTOCOL
+from qwencoder_lsp.gateway.rendezvous import Address
+from qwencoder_lsp.settings import Settings
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+
+
+async def connect(settings: Settings, *, start: bool = True) -> GatewayClient:
+    """A client of the running gateway; starts one with `settings` when there is none and `start` is true.
+
+    Raises GatewayError: nobody answers and `start` is false, or the gateway cannot be started (with its own last words).
+    """
+    client = await _try()
+    if client:
+        return client
+    if not start:
+        raise GatewayError("No gateway is running.", "It starts with the first editor window, or with: qwencoder-lsp serve")
+    lock = rendezvous.start_lock()
+    try:
+        await asyncio.to_thread(lock.acquire, START_TIMEOUT_S)
+    except Timeout:
+        raise GatewayError("Another process has been starting the gateway for too long.", "See: qwencoder-lsp logs") from None
+    try:
+        return await _try() or await _start(settings)
+    finally:
+        lock.release()
+
+
+async def _try() -> GatewayClient | None:
+    address = rendezvous.read_address()
+    if address is None:
+        return None
+    try:
+        http = _http(address)
+    except OSError:  # a left-over file of a gateway that was killed
+        return None
+    try:
+        await _check(http, address)
+    except (httpx2.HTTPError, ValueError, KeyError) as error:
+        await http.aclose()
+        log.info("gateway at %s does not answer: %s", address.socket or address.port, type(error).__name__)
+        return None
+    except BaseException:
+        await http.aclose()
+        raise
+    return GatewayClient(http)
+
+
+def _http(address: Address) -> httpx2.AsyncClient:
+    """Raises OSError when nobody listens, GatewayError when somebody else does."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=8)
+    headers = {"Authorization": f"Bearer {address.token}"}
+    if not address.socket:
+        return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address.port}", headers=headers, limits=limits, trust_env=False)
+    _check_peer(address.socket)
+    transport = httpx2.AsyncHTTPTransport(uds=address.socket, limits=limits)
+    return httpx2.AsyncClient(base_url="http://gateway", headers=headers, transport=transport, trust_env=False)
+
+
+def _check_peer(path: str) -> None:
+    """The directory is private already; on Linux the kernel also says who listens (SO_PEERCRED, unix(7))."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        probe.connect(path)
+        if hasattr(socket, "SO_PEERCRED"):
+            _, uid, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if uid != os.getuid():
+                raise GatewayError(f"The gateway's socket belongs to user {uid}.", f"Remove {path} and try again.")
+
+
+async def _check(http: httpx2.AsyncClient, address: Address) -> None:
+    """Ask who is there, without the token: it must prove that it knows it before it gets any source text."""
+    nonce = secrets.token_hex(16)
+    response = await http.get("/qwencoder/hello", params={"nonce": nonce}, headers={"Authorization": ""}, timeout=5)
+    hello = response.raise_for_status().json()
+    if not hmac.compare_digest(str(hello["proof"]), rendezvous.proof(address.token, nonce)):
+        raise GatewayError("Something that is not our gateway answers on its address.", "Run: qwencoder-lsp stop, then try again.")
+    if hello["protocol"] != PROTOCOL:
+        raise ValueError(f"protocol {hello['protocol']}")
+
+
+async def _start(settings: Settings) -> GatewayClient:
+    log_file = paths.log_dir() / "gateway.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    size = log_file.stat().st_size if log_file.exists() else 0
+    flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
+    with log_file.open("ab") as output:
+        process = subprocess.Popen(  # noqa: ASYNC220 - it must outlive this event loop
+            [sys.executable, "-m", "qwencoder_lsp.http"], stdin=subprocess.PIPE, stdout=output, stderr=output, **flags
+        )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(settings.model_dump()).encode())
+    process.stdin.close()
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if client := await _try():
+            return client
+        if process.poll() is not None:
+            with log_file.open("rb") as text:
+                text.seek(size)
+                lines = text.read().decode("utf-8", "replace").strip().splitlines()
+            raise GatewayError(f"The gateway could not start: {lines[-1] if lines else f'exit code {process.returncode}'}.", f"See {log_file}")
+        await asyncio.sleep(0.03)
+    process.kill()
+    raise GatewayError(f"The gateway did not answer within {START_TIMEOUT_S:.0f} s.", f"See {log_file}")

@@ -1,0 +1,78 @@
+"""The gateway process: `python -m qwencoder_lsp.http`, with the settings as JSON on stdin. Ends when nobody has needed it for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from qwencoder_lsp.errors import QwencoderError
+from qwencoder_lsp.gateway import rendezvous
+from qwencoder_lsp.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Take the life lock, serve, clean up. Exit code 1 when another gateway lives or the socket cannot be made."""
+    settings = Settings.model_validate_json(sys.stdin.read() or "{}")
+    logging.basicConfig(level=settings.log.level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("httpx2", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        lock = rendezvous.hold_life_lock()
+    except QwencoderError as error:
+        sys.exit(str(error))
+    try:
+        asyncio.run(_serve(settings))
+    finally:
+        rendezvous.withdraw()
+        lock.release()
+
+
+async def _serve(settings: Settings) -> None:
+    from qwencoder_lsp.http.internal import internal_app
+    from qwencoder_lsp.http.listen import Server
+    from qwencoder_lsp.http.service import Service
+
+    service = Service(settings)
+    sock = _unix_socket(rendezvous.socket_file()) if rendezvous.USE_UNIX_SOCKET else _loopback_socket()
+    port = 0 if rendezvous.USE_UNIX_SOCKET else sock.getsockname()[1]
+    address = rendezvous.publish(port)
+    server = Server(internal_app(service, address.token))
+    if sys.platform != "win32":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, service.stop)
+    serving = asyncio.create_task(server.run_on(sock))
+    log.info("gateway %d started", address.pid)
+    await service.tend()
+    log.info("gateway %d ends", address.pid)
+    service.stop()
+    await service.host.close()
+    server.should_exit = True
+    await serving
+    sock.close()
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """Bound by ourselves, because uvicorn would make it accessible to everybody. We hold the life lock, so an old file is a left-over."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    path.chmod(0o600)
+    sock.listen(128)
+    return sock
+
+
+def _loopback_socket() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(128)
+    return sock
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Model downloads for windows: one at a time per model, progress as events, cancelled when nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+
+from qwencoder_lsp.gateway.protocol import End, Event, Progress, PullRequest
+from qwencoder_lsp.models.pull import pull
+
+
+async def download(request: PullRequest) -> AsyncGenerator[Event, None]:
+    """Progress..., End. Raises DownloadError, ModelError. Closing it cancels the download; a second request for the model waits for the first."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Progress | None] = asyncio.Queue()
+    cancelled = threading.Event()
+
+    def report(progress: Progress | None) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, progress)
+
+    def work() -> None:
+        try:
+            pull(request.name, request.source, lambda p: report(Progress(p.done, p.total, p.message)), cancelled)
+        finally:
+            report(None)
+
+    task = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        while (progress := await queue.get()) is not None:
+            yield progress
+        await task
+        yield End("pulled")
+    finally:
+        cancelled.set()

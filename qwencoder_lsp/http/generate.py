@@ -1,0 +1,85 @@
+"""Render and generate: request parts in, events out. The middle two of the four stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from qwencoder_lsp.core.report import Timings, Usage
+from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority, Sampling
+from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.errors import RequestError
+from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, End, Event, Piece, Start
+from qwencoder_lsp.http.host import ModelHost
+from qwencoder_lsp.prompt.budget import fim_budget
+from qwencoder_lsp.prompt.chat import render_chat
+from qwencoder_lsp.prompt.fim import render_fim
+
+
+async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[Event, None]:
+    """Fill in the middle: Start, Piece..., End. Raises QwencoderError."""
+    model = host.choose("completion", request.model)
+    engine, tokenizer = await host.load(model)
+    start = time.perf_counter()
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens, request.max_prefix, request.max_suffix)
+    prompt = render_fim(request.parts, tokenizer, budget)
+    render_ms = (time.perf_counter() - start) * 1000
+    generate = Generate(
+        id=0,
+        tokens=tuple(prompt.tokens),
+        max_tokens=request.max_tokens,
+        stop_tokens=tuple(prompt.stop_tokens),
+        stops=request.stops,
+        priority=Priority.EXPLICIT if request.explicit else Priority.TYPING,
+        document=request.document,
+    )
+    async with aclosing(_run(engine, generate, model.name, prompt.usage, render_ms)) as events:
+        async for event in events:
+            yield event
+
+
+async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, None]:
+    """Answer a conversation: Start, Piece..., End. Raises QwencoderError."""
+    model = host.choose("chat", request.model)
+    engine, tokenizer = await host.load(model)
+    start = time.perf_counter()
+    tokens = render_chat(request.messages, tokenizer)
+    render_ms = (time.perf_counter() - start) * 1000
+    if request.priority not in Priority.__members__:
+        raise RequestError(f"{request.priority!r} is not a priority.", f"Use one of: {', '.join(Priority.__members__)}.")
+    generate = Generate(
+        id=0,
+        tokens=tuple(tokens),
+        max_tokens=request.max_tokens,
+        stop_tokens=tuple(tokenizer.special.end),
+        sampling=Sampling(temperature=request.temperature, top_k=20, top_p=0.8),  # Qwen's own recommendation; without effect at temperature 0
+        priority=Priority[request.priority],
+        document=request.document,
+        constraint=Constraint("json_schema", request.json_schema) if request.json_schema else None,
+    )
+    async with aclosing(_run(engine, generate, model.name, Usage(prompt=len(tokens)), render_ms)) as events:
+        async for event in events:
+            yield event
+
+
+async def _run(engine: EngineProcess, request: Generate, model: str, usage: Usage, render_ms: float) -> AsyncGenerator[Event, None]:
+    yield Start(model, usage, render_ms)
+    start = time.perf_counter()
+    first = 0.0
+    async with aclosing(engine.generate(request)) as answers:
+        async for answer in answers:
+            if isinstance(answer, Chunk):
+                first = first or (time.perf_counter() - start) * 1000
+                yield Piece(answer.text, answer.logprobs)
+            else:
+                yield _end(answer, usage, Timings(render=render_ms, generate=(time.perf_counter() - start) * 1000, first_token=first))
+
+
+def _end(done: Done, usage: Usage, timings: Timings) -> End:
+    return End(
+        done.reason,
+        replace(usage, prompt=done.prompt_tokens, reused=done.reused_tokens, generated=done.generated_tokens),
+        replace(timings, queue=done.queue_ms, prefill=done.prefill_ms, decode=done.decode_ms),
+    )

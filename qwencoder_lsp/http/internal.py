@@ -1,0 +1,98 @@
+"""The routes for language servers and the command line; gateway/protocol.py describes them. Served on the private socket only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from qwencoder_lsp import __version__
+from qwencoder_lsp.errors import GatewayError, QwencoderError, RequestError, to_wire
+from qwencoder_lsp.gateway.protocol import PROTOCOL, ChatRequest, CompleteRequest, Event, Hello, ListenRequest, PullRequest
+from qwencoder_lsp.gateway.rendezvous import proof
+from qwencoder_lsp.http import download, generate, listen
+from qwencoder_lsp.http.service import Service
+from qwencoder_lsp.http.stream import JsonLines, event_lines
+
+
+def internal_app(service: Service, token: str) -> FastAPI:
+    """The application. Every route but hello wants `Authorization: Bearer TOKEN`."""
+    app = FastAPI(title="qwencoder-lsp gateway", openapi_url=None, docs_url=None, redoc_url=None)
+
+    def authorised(request: Request) -> None:
+        given = request.headers.get("authorization", "")
+        if not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise GatewayError("The gateway does not know this client.", "Close the editor windows of other users or versions, and try again.")
+
+    def counted(events: AsyncGenerator[Event, None]) -> JsonLines:
+        async def run() -> AsyncGenerator[dict[str, Any], None]:
+            lines = event_lines(events)
+            try:
+                with service.working():
+                    async for line in lines:
+                        yield line
+            finally:
+                await lines.aclose()
+
+        return JsonLines(run())
+
+    @app.exception_handler(QwencoderError)
+    async def failed(_: Request, error: QwencoderError) -> JSONResponse:
+        return JSONResponse({"error": to_wire(error)}, 401 if isinstance(error, GatewayError) else 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return JSONResponse({"error": to_wire(RequestError(f"{where}: {first['msg']}.", "Correct the request."))}, 422)
+
+    @app.get("/qwencoder/hello")
+    async def hello(nonce: str) -> Hello:
+        return Hello(PROTOCOL, __version__, os.getpid(), proof(token, nonce))
+
+    private = [Depends(authorised)]
+
+    @app.get("/qwencoder/events", dependencies=private)
+    async def events() -> JsonLines:
+        async def lines() -> AsyncGenerator[dict[str, Any], None]:
+            states = service.events()
+            try:
+                async for status in states:
+                    yield asdict(status)
+            finally:
+                await states.aclose()
+
+        return JsonLines(lines())
+
+    @app.get("/qwencoder/status", dependencies=private)
+    async def status() -> dict[str, Any]:
+        return asdict(service.status)
+
+    @app.post("/qwencoder/complete", dependencies=private)
+    async def complete(request: CompleteRequest) -> JsonLines:
+        return counted(generate.complete(service.host, request))
+
+    @app.post("/qwencoder/chat", dependencies=private)
+    async def chat(request: ChatRequest) -> JsonLines:
+        return counted(generate.chat(service.host, request))
+
+    @app.post("/qwencoder/models/pull", dependencies=private)
+    async def pull(request: PullRequest) -> JsonLines:
+        return counted(download.download(request))
+
+    @app.post("/qwencoder/listen", dependencies=private)
+    async def serve(request: ListenRequest) -> JsonLines:
+        return counted(listen.listen(service, request))
+
+    @app.post("/qwencoder/shutdown", dependencies=private)
+    async def shutdown() -> dict[str, Any]:
+        service.stop()
+        return {}
+
+    return app

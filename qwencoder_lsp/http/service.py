@@ -1,0 +1,91 @@
+"""What the gateway's routes share: the models, who is watching, what runs, and when nobody needs the gateway any more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+
+from qwencoder_lsp import __version__
+from qwencoder_lsp.errors import QwencoderError
+from qwencoder_lsp.gateway.protocol import Status
+from qwencoder_lsp.http.host import ModelHost
+from qwencoder_lsp.settings import Settings
+
+FIRST_CLIENT_S = 30.0  # how long a fresh gateway waits for the client that started it
+
+
+class Service:
+    """State of the running gateway. Lives in one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.host = ModelHost(settings, self.changed)
+        self.listening = ""
+        self.stopping = asyncio.Event()
+        self._watchers: set[asyncio.Event] = set()
+        self._active = 0
+        self._idle_since = time.monotonic() + max(0.0, FIRST_CLIENT_S - settings.gateway.linger_s)
+
+    @property
+    def status(self) -> Status:
+        """The state now."""
+        names = [self._auto(role) for role in ("completion", "chat")]
+        return Status(os.getpid(), __version__, len(self._watchers), self._active, *names, self.listening, self.host.states())
+
+    def changed(self) -> None:
+        """Tell every watcher that the status is another."""
+        for watcher in self._watchers:
+            watcher.set()
+
+    async def events(self) -> AsyncGenerator[Status, None]:
+        """The status now and at each change, until the gateway stops. The open generator is a lease: the gateway stays for it."""
+        watcher = asyncio.Event()
+        self._watchers.add(watcher)
+        self.changed()
+        try:
+            while not self.stopping.is_set():
+                await watcher.wait()
+                watcher.clear()
+                yield self.status
+        finally:
+            self._watchers.discard(watcher)
+            self._idle_since = time.monotonic()
+            self.changed()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Counts one running request."""
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+            self._idle_since = time.monotonic()
+
+    async def tend(self) -> None:
+        """Unload idle models; return when nobody has needed the gateway for gateway.linger_s, or on `stop`."""
+        while not self.stopping.is_set():
+            await self.host.unload_idle()
+            unused = not self._watchers and not self._active and time.monotonic() - self._idle_since > self.settings.gateway.linger_s
+            if unused:
+                return
+            try:
+                await asyncio.wait_for(self.stopping.wait(), 0.5)
+            except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+                continue
+
+    def stop(self) -> None:
+        """End the gateway soon."""
+        self.stopping.set()
+        self.changed()
+
+    def _auto(self, role: str) -> str:
+        """What "auto" means for `role` now; empty while no model is installed."""
+        wanted = self.settings.model.completion if role == "completion" else self.settings.model.chat
+        try:
+            return self.host.choose(role, wanted).name
+        except QwencoderError:  # the status says so by an empty name; a request for the model gets the error itself
+            return ""

@@ -1,0 +1,146 @@
+"""Completion requests: ghost text and menu entries, newest wins, and every empty answer with a reason in the trace.
+
+In: the two completion requests. Out: items, an empty list when the model has nothing, None when the request no longer matters. The work itself is
+`features.complete`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+
+from lsprotocol import types
+
+from qwencoder_lsp.core.report import Reason
+from qwencoder_lsp.core.results import Completion
+from qwencoder_lsp.core.text import Edit
+from qwencoder_lsp.errors import AnswerError, ModelMissing, QwencoderError
+from qwencoder_lsp.lsp.documents import Document
+from qwencoder_lsp.lsp.downloads import Downloads
+from qwencoder_lsp.lsp.items import Place, inline_item, menu_item, place
+from qwencoder_lsp.lsp.session import Session
+from qwencoder_lsp.lsp.tasks import NewestWins
+from qwencoder_lsp.observe.trace import Trace
+
+log = logging.getLogger(__name__)
+
+INLINE, MENU = "inline", "menu"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One completion request as it arrived. revision: the document's at that moment."""
+
+    feature: str
+    document: Document
+    revision: int
+    offset: int
+    selected: Edit | None
+    explicit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A completion and where it was made; `at` is None when it did not come to that."""
+
+    completion: Completion
+    at: Place | None = None
+
+
+class Completions:
+    """Answers completion requests."""
+
+    def __init__(self, session: Session, downloads: Downloads) -> None:
+        self._session = session
+        self._downloads = downloads
+        self._newest = NewestWins()
+        self._window = secrets.token_hex(8)
+
+    async def inline(self, params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
+        """Ghost text. None leaves the editor's current ghost text alone, an empty list clears it."""
+        document = self._session.documents.get(params.text_document.uri)
+        if document is None:
+            return None
+        info = params.context.selected_completion_info
+        selected = Edit(document.span(info.range), info.text) if info else None
+        explicit = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
+        wish = Wish(INLINE, document, document.revision, document.offset(params.position), selected, explicit)
+        outcome = await self._answer(wish)
+        if outcome is None:
+            return None
+        suggestion = outcome.completion.suggestion
+        item = inline_item(document, outcome.at, suggestion) if suggestion and outcome.at else None
+        return types.InlineCompletionList([item] if item else [])
+
+    async def menu(self, params: types.CompletionParams) -> types.CompletionList | None:
+        """One entry for the completion menu. The list is incomplete always, so that the editor asks again at the next key."""
+        document = self._session.documents.get(params.text_document.uri)
+        if document is None:
+            return None
+        wish = Wish(MENU, document, document.revision, document.offset(params.position), None, explicit=False)
+        outcome = await self._answer(wish)
+        if outcome is None:
+            return None
+        suggestion = outcome.completion.suggestion
+        item = menu_item(document, outcome.at, suggestion) if suggestion and outcome.at else None
+        return types.CompletionList(is_incomplete=True, items=[item] if item else [])
+
+    def accepted(self, id_: str) -> None:
+        """The user took the suggestion of that id."""
+        self._session.traces.count("accepted")
+        log.info("suggestion %s was accepted", id_)
+
+    async def _answer(self, wish: Wish) -> Outcome | None:
+        """The outcome, kept in the trace; None when the answer must be null."""
+        started = time.perf_counter()
+        outcome = Outcome(Completion(None, Reason.CANCELLED))
+        try:
+            done = await self._newest.run((wish.feature, wish.document.uri), self._work(wish))
+            outcome = done or Outcome(Completion(None, Reason.SUPERSEDED))
+        finally:
+            self._trace(wish, outcome.completion, (time.perf_counter() - started) * 1000)
+        if outcome.completion.reason is Reason.MODEL_MISSING:
+            self._downloads.offer()
+        answered = outcome.completion.reason in {Reason.SHOWN, Reason.EMPTY, Reason.REPEATS_PREFIX, Reason.REPEATS_SUFFIX}
+        return outcome if answered else None
+
+    async def _work(self, wish: Wish) -> Outcome:
+        try:
+            return await self._complete(wish)
+        except QwencoderError as error:
+            failure = error
+        except Exception as error:  # whatever breaks in a keystroke's work, the editor must get its null and no error message
+            log.exception("completion failed")
+            failure = AnswerError(f"The completion failed ({type(error).__name__}).", "See: qwencoder-lsp logs")
+        if wish.explicit:
+            self._session.editor.show_error(failure)
+        reason = Reason.MODEL_MISSING if isinstance(failure, ModelMissing) else Reason.ERROR
+        return Outcome(Completion(None, reason, failure.code))
+
+    async def _complete(self, wish: Wish) -> Outcome:
+        settings = await self._session.configuration.settings(self._session.documents.root_of(wish.document.uri))
+        if wish.feature == MENU and not settings.completion.items:
+            return Outcome(Completion(None, Reason.DISABLED))
+        if not wish.explicit:
+            await asyncio.sleep(settings.completion.debounce_ms / 1000)
+        if not self._session.documents.is_current(wish.document, wish.revision):
+            return Outcome(Completion(None, Reason.STALE))
+        from qwencoder_lsp.features.complete import complete
+
+        at = place(self._session.documents.snapshot(wish.document), wish.offset, wish.selected)
+        key = f"{self._window}:{wish.feature}:{wish.document.uri}"
+        completion = await self._session.connection.run(
+            lambda client: complete(at.snapshot, at.offset, client, settings, explicit=wish.explicit, document=key), explicit=wish.explicit
+        )
+        if completion.suggestion and not self._session.documents.is_current(wish.document, wish.revision):
+            return Outcome(Completion(None, Reason.STALE, "", completion.model, completion.usage, completion.timings))
+        return Outcome(completion, at)
+
+    def _trace(self, wish: Wish, completion: Completion, total_ms: float) -> None:
+        id_ = completion.suggestion.id if completion.suggestion else "-"
+        self._session.traces.add(
+            Trace(id_, wish.feature, completion.reason, completion.detail, completion.model, completion.usage, completion.timings, total_ms)
+        )

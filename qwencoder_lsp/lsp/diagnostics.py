@@ -1,0 +1,85 @@
+"""Review findings as diagnostics: pushed, or served when the client asks for them and can be told to ask again; never both.
+
+In: findings and edits. Out: diagnostics with source "qwencoder". Knows nothing of how findings come about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from lsprotocol import types
+
+from qwencoder_lsp.core.results import Finding, Severity
+from qwencoder_lsp.core.text import Edit, Span
+from qwencoder_lsp.lsp.documents import Document, Documents
+from qwencoder_lsp.lsp.editor import Editor
+from qwencoder_lsp.lsp.findings import Findings
+from qwencoder_lsp.lsp.tasks import spawn
+
+SOURCE = "qwencoder"
+
+_SEVERITIES = {
+    Severity.ERROR: types.DiagnosticSeverity.Error,
+    Severity.WARNING: types.DiagnosticSeverity.Warning,
+    Severity.INFO: types.DiagnosticSeverity.Information,
+}
+
+
+class Diagnostics:
+    """The standing findings, and what the editor knows of them."""
+
+    def __init__(self, editor: Editor, documents: Documents) -> None:
+        self.findings = Findings()
+        self._editor = editor
+        self._documents = documents
+        self._to_publish: set[str] = set()
+        documents.follow(self._edited)
+
+    def put(self, uri: str, findings: Iterable[Finding], within: Span | None) -> None:
+        """Show the findings of a review of `within` (None: the whole document) in place of the older ones there."""
+        self.findings.put(uri, findings, within)
+        if self._editor.pulls_diagnostics:
+            spawn(self._editor.refresh_diagnostics())
+        else:
+            self._publish(uri)
+
+    def report(self, params: types.DocumentDiagnosticParams) -> types.DocumentDiagnosticReport:
+        """The answer to a pull: unchanged when the client has this state already."""
+        document = self._documents.get(params.text_document.uri)
+        if document is None or not self._editor.pulls_diagnostics:
+            return types.RelatedFullDocumentDiagnosticReport(items=[])
+        result_id = str(self.findings.of(document.uri).version)
+        if params.previous_result_id == result_id:
+            return types.RelatedUnchangedDocumentDiagnosticReport(result_id)
+        return types.RelatedFullDocumentDiagnosticReport(items=self._of(document), result_id=result_id)
+
+    def closed(self, uri: str) -> None:
+        """The document was closed: its findings can no longer be followed."""
+        if self.findings.forget(uri) and not self._editor.pulls_diagnostics:
+            self._editor.publish(uri, None, [])
+
+    def _edited(self, uri: str, edit: Edit) -> None:
+        if self.findings.edit(uri, edit) and not self._editor.pulls_diagnostics and uri not in self._to_publish:
+            self._to_publish.add(uri)
+            asyncio.get_running_loop().call_soon(self._publish, uri)  # once, after all changes of this notification
+
+    def _publish(self, uri: str) -> None:
+        self._to_publish.discard(uri)
+        if document := self._documents.get(uri):
+            self._editor.publish(document.uri, document.version, self._of(document))
+
+    def _of(self, document: Document) -> list[types.Diagnostic]:
+        return [diagnostic(document, finding) for finding in self.findings.of(document.uri).findings]
+
+
+def diagnostic(document: Document, finding: Finding) -> types.Diagnostic:
+    """A finding as a diagnostic; `data` carries its id, so that code actions find it again."""
+    return types.Diagnostic(
+        range=document.range(finding.span),
+        message=finding.message,
+        severity=_SEVERITIES[finding.severity],
+        code=finding.category,
+        source=SOURCE,
+        data={"id": finding.id},
+    )

@@ -1,0 +1,103 @@
+"""Review findings that move with the text and vanish when their code is edited.
+
+In: the findings of a review and every later edit. Out: the findings that still stand, with spans in the current text. Pure bookkeeping:
+knows neither editors nor models. A change of what the editor would show is a new `version`, which serves as the LSP result id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from qwencoder_lsp.core.results import Finding
+from qwencoder_lsp.core.text import Edit, Span
+
+
+def moved(span: Span, edit: Edit) -> Span | None:
+    """`span` after `edit`, or None when the edit changed something inside it. Text inserted at either end of the span leaves it whole."""
+    if edit.span.end <= span.start:
+        shift = len(edit.text) - (edit.span.end - edit.span.start)
+        return Span(span.start + shift, span.end + shift)
+    return span if edit.span.start >= span.end else None
+
+
+def grown(span: Span, *edits: Edit) -> Span:
+    """The region that `span` became: edits inside it and across its ends belong to it."""
+    start, end = span.start, span.end
+    for edit in edits:
+        shift = len(edit.text) - (edit.span.end - edit.span.start)
+        before, behind = edit.span.end <= start, edit.span.start >= end
+        start, end = (
+            start + shift if before else min(start, edit.span.start) if not behind else start,
+            end if behind and not before else max(end, edit.span.end) + shift,
+        )
+    return Span(start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class FileFindings:
+    """What stands in one document."""
+
+    version: int
+    findings: tuple[Finding, ...]
+
+
+class Findings:
+    """The standing findings of all documents, by URI."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, FileFindings] = {}
+        self._versions = 0
+
+    def of(self, uri: str) -> FileFindings:
+        """The standing findings of a document; version 0 where there never were any."""
+        return self._files.get(uri, FileFindings(0, ()))
+
+    def get(self, uri: str, id_: str) -> Finding | None:
+        """The finding of that id, if it still stands."""
+        return next((f for f in self.of(uri).findings if f.id == id_), None)
+
+    def near(self, uri: str, span: Span) -> list[Finding]:
+        """The findings that overlap or touch `span`."""
+        return [f for f in self.of(uri).findings if f.span.start <= span.end and span.start <= f.span.end]
+
+    def put(self, uri: str, findings: Iterable[Finding], within: Span | None = None) -> None:
+        """Take the findings of a review of `within`, or of the whole document when it is None, in place of the older ones there."""
+        kept = () if within is None else (f for f in self.of(uri).findings if f.span.end <= within.start or f.span.start >= within.end)
+        self._set(uri, tuple(sorted((*kept, *findings), key=lambda f: (f.span.start, f.span.end))))
+
+    def edit(self, uri: str, edit: Edit) -> bool:
+        """Follow an edit. True when a finding moved or vanished."""
+        before = self.of(uri).findings
+        after = move_findings(before, edit)
+        if after == before:
+            return False
+        self._set(uri, after)
+        return True
+
+    def dismiss(self, uri: str, id_: str) -> bool:
+        """Drop one finding. True when it stood."""
+        before = self.of(uri).findings
+        after = tuple(f for f in before if f.id != id_)
+        if after != before:
+            self._set(uri, after)
+        return after != before
+
+    def forget(self, uri: str) -> bool:
+        """Drop a document's findings. True when there were any."""
+        had = bool(self.of(uri).findings)
+        if had:
+            self._set(uri, ())
+        return had
+
+    def _set(self, uri: str, findings: tuple[Finding, ...]) -> None:
+        self._versions += 1
+        self._files[uri] = FileFindings(self._versions, findings)
+
+
+def move_findings(findings: Iterable[Finding], *edits: Edit) -> tuple[Finding, ...]:
+    """The findings that survive the edits, one after the other, with their spans moved."""
+    standing = tuple(findings)
+    for edit in edits:
+        standing = tuple(replace(f, span=span) for f in standing if (span := moved(f.span, edit)))
+    return standing

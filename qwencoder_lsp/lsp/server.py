@@ -1,0 +1,219 @@
+"""Puts the language server together: one object per concern, and the LSP methods that reach them.
+
+Everything here happens before `initialize` is answered, so nothing heavy may be imported; settings, HTTP and the features
+come in after `initialized`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from qwencoder_lsp.errors import QwencoderError
+from qwencoder_lsp.lsp import stdio
+from qwencoder_lsp.lsp.actions import FIX, KINDS, REVIEW, Actions
+from qwencoder_lsp.lsp.completion import Completions
+from qwencoder_lsp.lsp.configuration import SECTION, Configuration
+from qwencoder_lsp.lsp.connection import Connection
+from qwencoder_lsp.lsp.diagnostics import Diagnostics
+from qwencoder_lsp.lsp.documents import Documents
+from qwencoder_lsp.lsp.downloads import Downloads
+from qwencoder_lsp.lsp.editor import Editor
+from qwencoder_lsp.lsp.items import ACCEPTED
+from qwencoder_lsp.lsp.protocol import Server
+from qwencoder_lsp.lsp.reviews import Reviews
+from qwencoder_lsp.lsp.session import Session
+from qwencoder_lsp.lsp.status import StatusBoard
+from qwencoder_lsp.lsp.tasks import spawn
+from qwencoder_lsp.observe import log as log_file
+from qwencoder_lsp.observe.trace import Traces
+
+if TYPE_CHECKING:
+    from qwencoder_lsp.gateway.client import GatewayClient
+    from qwencoder_lsp.gateway.protocol import Status
+    from qwencoder_lsp.settings import Settings
+
+DOWNLOAD = "qwencoder.downloadModel"
+PROJECT_SETTINGS = ".qwencoder.toml"
+# Only "." opens the menu: after "(", ":" or "{" people press Enter for a new line, and an open menu would take that as its choice.
+TRIGGERS = ["."]
+HEAVY = ("gateway.find", "features.complete", "features.review", "features.fix")
+
+
+def create() -> Server:
+    """The language server, ready to serve."""
+    documents, traces = Documents(), Traces()
+    server = Server(documents)
+    editor = Editor(server)
+    board = StatusBoard(editor, traces)
+
+    def on_settings(settings: Settings) -> None:
+        log_file.set_level(settings.log.level)
+
+    async def connect() -> GatewayClient:
+        from qwencoder_lsp.gateway import find
+
+        return await find.connect(await configuration.settings())
+
+    def on_status(status: Status) -> None:
+        board.update(status)
+        downloads.consider(status)
+
+    configuration = Configuration(editor, documents, on_settings)
+    connection = Connection(connect, on_status, board.lost)
+    downloads = Downloads(editor, configuration, connection, board)
+    diagnostics = Diagnostics(editor, documents)
+    session = Session(editor, documents, configuration, connection, traces)
+    completions = Completions(session, downloads)
+    reviews = Reviews(session, diagnostics)
+    actions = Actions(session, diagnostics)
+
+    _lifecycle(server, session)
+    _synchronisation(server, configuration, diagnostics, reviews)
+    _features(server, completions, diagnostics, actions)
+    _completion_commands(server, completions, downloads)
+    _review_commands(server, editor, reviews, actions)
+    _questions(server, board, traces)
+    return server
+
+
+def _lifecycle(server: Server, session: Session) -> None:
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        session.editor.introduce(params)
+        session.configuration.start(params.initialization_options)
+        stdio.end_with(params.process_id)
+
+    @server.feature(types.INITIALIZED)
+    async def initialized(_: types.InitializedParams) -> None:
+        await asyncio.to_thread(_import, "settings")
+        await session.configuration.update()
+        await asyncio.to_thread(_import, *HEAVY)
+        spawn(_register(session.editor))
+        try:
+            await session.connection.client()
+        except QwencoderError:  # the status board has told the user
+            return
+
+    @server.feature(types.EXIT)
+    def exit_(*_: Any) -> None:
+        stdio.end(0 if server.protocol.is_shut_down else 1)
+
+
+def _import(*names: str) -> None:
+    for name in names:
+        importlib.import_module(f"qwencoder_lsp.{name}")
+
+
+async def _register(editor: Editor) -> None:
+    """Ask for the notifications that clients send only to servers which register for them."""
+    if editor.can("workspace.did_change_configuration.dynamic_registration"):
+        await editor.register(types.WORKSPACE_DID_CHANGE_CONFIGURATION, types.DidChangeConfigurationRegistrationOptions(SECTION))
+    if editor.can("workspace.did_change_watched_files.dynamic_registration"):
+        watchers = [types.FileSystemWatcher(f"**/{PROJECT_SETTINGS}")]
+        await editor.register(types.WORKSPACE_DID_CHANGE_WATCHED_FILES, types.DidChangeWatchedFilesRegistrationOptions(watchers))
+
+
+def _synchronisation(server: Server, configuration: Configuration, diagnostics: Diagnostics, reviews: Reviews) -> None:
+    @server.feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
+    async def saved(params: types.DidSaveTextDocumentParams) -> None:
+        if params.text_document.uri.endswith(f"/{PROJECT_SETTINGS}"):
+            configuration.reload()
+        elif document := server.documents.get(params.text_document.uri):
+            await reviews.saved(document)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def closed(params: types.DidCloseTextDocumentParams) -> None:
+        diagnostics.closed(params.text_document.uri)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def configured(params: types.DidChangeConfigurationParams) -> None:
+        await configuration.update(params.settings)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def files_changed(_: types.DidChangeWatchedFilesParams) -> None:
+        configuration.reload()
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    async def folders_changed(_: types.DidChangeWorkspaceFoldersParams) -> None:
+        await configuration.update()
+
+
+def _features(server: Server, completions: Completions, diagnostics: Diagnostics, actions: Actions) -> None:
+    # Without options pygls does not announce inline completion; without resolve_provider editors do not resolve.
+    @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
+    async def inline(params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
+        return await completions.inline(params)
+
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))
+    async def menu(params: types.CompletionParams) -> types.CompletionList | None:
+        return await completions.menu(params)
+
+    diagnostic_options = types.DiagnosticOptions(inter_file_dependencies=False, workspace_diagnostics=False, identifier=SECTION)
+
+    @server.feature(types.TEXT_DOCUMENT_DIAGNOSTIC, diagnostic_options)
+    def pull(params: types.DocumentDiagnosticParams) -> types.DocumentDiagnosticReport:
+        return diagnostics.report(params)
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=KINDS, resolve_provider=True))
+    def code_actions(params: types.CodeActionParams) -> Sequence[types.CodeAction | types.Command]:
+        return actions.at(params)
+
+    @server.feature(types.CODE_ACTION_RESOLVE)
+    async def resolve(action: types.CodeAction) -> types.CodeAction:
+        return await actions.resolve(action)
+
+
+def _completion_commands(server: Server, completions: Completions, downloads: Downloads) -> None:
+    @server.command(ACCEPTED)
+    def accepted(*arguments: Any) -> None:
+        completions.accepted(_text(arguments))
+
+    @server.command(DOWNLOAD)
+    async def download(*arguments: Any) -> None:
+        await downloads.download(_text(arguments) if arguments else None)
+
+
+def _review_commands(server: Server, editor: Editor, reviews: Reviews, actions: Actions) -> None:
+    @server.command(REVIEW)
+    async def review(*arguments: Any) -> None:
+        try:
+            document = reviews.open_document(_text(arguments))
+        except QwencoderError as error:
+            editor.show_error(error)
+            return
+        selection = document.span(_range(server, arguments[1])) if len(arguments) > 1 and arguments[1] else None
+        await reviews.review(document, selection)
+
+    @server.command(FIX)
+    async def fix(*arguments: Any) -> None:
+        await actions.apply(arguments[0] if arguments else None)
+
+
+def _questions(server: Server, board: StatusBoard, traces: Traces) -> None:
+    @server.feature("qwencoder/status")
+    def status(_: Any) -> dict[str, Any]:
+        return board.as_json()
+
+    @server.feature("qwencoder/trace")
+    def trace(params: Any) -> list[dict[str, Any]]:
+        limit = getattr(params, "limit", 20)
+        return traces.last(limit if isinstance(limit, int) else 20)
+
+
+def _text(arguments: tuple[Any, ...]) -> str:
+    if not arguments or not isinstance(arguments[0], str):
+        raise JsonRpcInvalidParams("The first argument of this command is a string.")
+    return arguments[0]
+
+
+def _range(server: Server, value: Any) -> types.Range:
+    try:
+        return server.protocol.parse(value, types.Range)
+    except Exception as error:  # cattrs raises groups of whatever its hooks raise
+        raise JsonRpcInvalidParams("The second argument of this command is a range.") from error

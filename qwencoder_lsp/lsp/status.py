@@ -1,0 +1,86 @@
+"""What the user is told about the state of things: one line, a kind, and whether something is under way.
+
+In: each Status of the gateway, and the loss of it. Out: `qwencoder/status` objects, sent when they change, and a progress bar while a model loads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from qwencoder_lsp.errors import QwencoderError
+from qwencoder_lsp.lsp.editor import Editor
+from qwencoder_lsp.lsp.progress import ProgressBar
+from qwencoder_lsp.lsp.tasks import spawn
+
+if TYPE_CHECKING:
+    from qwencoder_lsp.gateway.protocol import Status
+    from qwencoder_lsp.observe.trace import Traces
+
+NORMAL, WARNING, ERROR, INACTIVE = "Normal", "Warning", "Error", "Inactive"  # the kinds of Copilot's didChangeStatus
+NO_MODEL = "No completion model is installed."
+
+
+class StatusBoard:
+    """The current state of this window's service."""
+
+    def __init__(self, editor: Editor, traces: Traces) -> None:
+        self._editor = editor
+        self._traces = traces
+        self._gateway: Status | None = None
+        self._line: dict[str, Any] = {"kind": INACTIVE, "busy": True, "message": "Starting."}
+        self._bar: ProgressBar | None = None
+        self._shown_error = ""
+
+    def update(self, status: Status) -> None:
+        """The gateway's state is another."""
+        self._gateway = status
+        self._shown_error = ""
+        self._say(describe(status))
+        loading = next((m.name for m in status.models if m.state == "loading"), None)
+        if loading and self._bar is None:
+            self._bar = ProgressBar(self._editor, f"Loading {loading}")
+            spawn(self._bar.begin())
+        elif not loading:
+            self._end_bar()
+
+    def lost(self, error: QwencoderError) -> None:
+        """The gateway is gone, or cannot be started. The user sees a message of the latter once, until it runs again."""
+        ended = self._gateway is not None
+        self._gateway = None
+        self._end_bar()
+        self._say({"kind": INACTIVE if ended else ERROR, "busy": False, "message": str(error)})
+        if not ended and not self._shown_error:
+            self._shown_error = str(error)
+            self._editor.show_error(error)
+
+    def downloading(self, name: str, percentage: int) -> None:
+        """A model is on its way."""
+        self._say({"kind": NORMAL, "busy": True, "message": f"Downloading {name}: {percentage} %"})
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer to the request `qwencoder/status`."""
+        gateway = asdict(self._gateway) if self._gateway else None
+        return {**self._line, "gateway": gateway, "counts": self._traces.counts()}
+
+    def _say(self, line: dict[str, Any]) -> None:
+        if line != self._line:
+            self._line = line
+            self._editor.tell_status(self.as_json())
+
+    def _end_bar(self) -> None:
+        if self._bar:
+            self._bar.end()
+            self._bar = None
+
+
+def describe(status: Status) -> dict[str, Any]:
+    """One line for the gateway's state: a failure first, then what is loading, then what is missing, then the model that answers."""
+    by_state = {model.state: model for model in reversed(status.models)}
+    if failed := by_state.get("failed"):
+        return {"kind": ERROR, "busy": False, "message": f"{failed.name}: {failed.detail}"}
+    if loading := by_state.get("loading"):
+        return {"kind": NORMAL, "busy": True, "message": f"Loading {loading.name}."}
+    if not status.completion_model:
+        return {"kind": WARNING, "busy": False, "message": NO_MODEL}
+    return {"kind": NORMAL, "busy": False, "message": f"Ready: {status.completion_model}."}

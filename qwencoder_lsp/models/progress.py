@@ -1,0 +1,42 @@
+"""How a pull talks to the thread that asked for it: progress goes out, the wish to cancel comes in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qwencoder_lsp.errors import DownloadError
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """`done` of `total` bytes of the model are written; `message` is one phrase for the user."""
+
+    done: int
+    total: int
+    message: str
+
+
+class Monitor:
+    """Reports one pull. Not thread-safe: only the pulling thread calls it; any thread may set `cancelled`."""
+
+    def __init__(self, name: str, total: int, progress: Callable[[PullProgress], None], cancelled: threading.Event) -> None:
+        self._name = name
+        self._total = total
+        self._progress = progress
+        self._last: PullProgress | None = None
+        self.cancelled = cancelled
+
+    def report(self, done: int, message: str) -> None:
+        """Tell the caller, unless nothing changed since the last report. Raises DownloadError when the pull was cancelled."""
+        self.check()
+        now = PullProgress(done, self._total, message)
+        if now != self._last:
+            self._last = now
+            self._progress(now)
+
+    def check(self) -> None:
+        """Raise DownloadError when the pull was cancelled."""
+        if self.cancelled.is_set():
+            raise DownloadError(f"The download of {self._name} was cancelled.", f"To start it again: qwencoder-lsp models pull {self._name}")

@@ -1,0 +1,170 @@
+"""From a rewritten region to minimal edits. Knows lines, indentation and line endings; of languages only what `syntax` counts.
+
+In: a document's text, the span of a region of whole lines, and the region's new text as a model wrote it (any line ending, any indentation).
+Out: edits whose application changes nothing but what the model changed, or the reason why the new text is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from qwencoder_lsp.core.text import Edit, Span, apply_edits
+from qwencoder_lsp.postprocess import syntax
+
+_ELISION = re.compile(
+    r"(#|//|/\*|--).*(\.\.\.|…|\b(rest of|remaining|existing|previous|same as|unchanged|omitted)\b.*\b(code|file|function|method|class|lines?)\b)",
+    re.IGNORECASE,
+)
+"""A comment that stands for code that was not written out."""
+_TAB = 4  # columns; only used to compare indentation of one style with the other
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """A changed run of lines: `span` covers whole lines of the old text (empty for an insertion), `text` is their new text."""
+
+    span: Span
+    text: str
+
+
+def whole_lines(text: str, span: Span) -> Span:
+    """`span` grown to whole lines, with the line ending of the last one. An empty span covers its line."""
+    start = text.rfind("\n", 0, span.start) + 1
+    last = max(span.start, span.end - 1)
+    end = text.find("\n", last)
+    return Span(start, len(text) if end < 0 else end + 1)
+
+
+def reindent(new: str, old: str) -> str:
+    """`new` moved as a whole to the indentation of `old`, and to its style (tabs or spaces). Line endings become "\\n".
+
+    The first non-blank lines of both are laid on each other. When only the first line of `new` stands elsewhere (a model that began its
+    answer after the indentation), only that line moves.
+    """
+    lines = _lines(new)
+    unit = _unit(old)
+    width = _width(_indent(next((line for line in _lines(old) if line.strip()), "")))
+    filled = [i for i, line in enumerate(lines) if line.strip()]
+    if not filled:
+        return "\n".join(lines)
+    first = filled[0]
+    shift = width - _width(_indent(lines[first]))
+    rest = [_width(_indent(lines[i])) for i in filled[1:]]
+    alone = shift > 0 and rest and min(rest) >= width
+    restyle = unit is not None and any(unit != style for line in lines if (style := _style(line)))
+    for i in filled:
+        move = shift if i == first or not alone else 0
+        if move or restyle:
+            columns = max(0, _width(_indent(lines[i])) + move)
+            lines[i] = _blank(columns, unit or " ") + lines[i].lstrip(" \t")
+    return "\n".join(lines)
+
+
+def hunks(old: str, new: str, newline: str = "\n") -> list[Hunk]:
+    """The line-based difference. Lines are compared without their endings; new lines get `newline`, unchanged ones keep what they had.
+
+    The last line of `old` keeps its own ending, also when that is none.
+    """
+    a, b = _keep(old), _lines(new)
+    if b and not b[-1]:
+        b.pop()
+    starts = [0]
+    for line in a:
+        starts.append(starts[-1] + len(line))
+    found: list[Hunk] = []
+    for tag, i, j, k, m in SequenceMatcher(None, [line.rstrip("\r\n") for line in a], b, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        text = "".join(line + newline for line in b[k:m])
+        if j == len(a) and a and not a[-1].endswith("\n"):  # the text ends without a line ending, and so must the new one
+            text = (newline if i == j else "") + text.removesuffix(newline)
+        found.append(Hunk(Span(starts[i], starts[j]), text))
+    return found
+
+
+def minimal_edits(text: str, region: Span, new: str, newline: str = "\n") -> tuple[Edit, ...]:
+    """Edits of `text` that turn its `region` (whole lines) into `new`: line by line, and in each line only what differs."""
+    edits: list[Edit] = []
+    for hunk in hunks(region.of(text), new, newline):
+        start, end = region.start + hunk.span.start, region.start + hunk.span.end
+        old_lines, new_lines = _keep(text[start:end]), _keep(hunk.text)
+        if len(old_lines) != len(new_lines):
+            old_lines, new_lines = [text[start:end]], [hunk.text]
+        for before, after in zip(old_lines, new_lines, strict=True):
+            edits += _narrowed(start, before, after)
+            start += len(before)
+    return tuple(edits)
+
+
+def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str) -> str | None:
+    """Why `edits` of `region` must not be applied to `text`, as the end of a sentence; None when nothing speaks against them.
+
+    They are refused when they change nothing but blanks, delete most of a region of six lines or more, abbreviate code ("... rest of the
+    code"), or leave more syntax errors than there were. A language without a grammar skips the last rule.
+    """
+    after = apply_edits(text, edits)
+    growth = len(after) - len(text)
+    old, new = region.of(text), after[region.start : region.end + growth]
+    if [line.rstrip() for line in _lines(old) if line.strip()] == [line.rstrip() for line in _lines(new) if line.strip()]:
+        return "it changes nothing"
+    old_count, new_count = (sum(1 for line in _lines(part) if line.strip()) for part in (old, new))
+    if old_count >= 6 and new_count * 2 < old_count:
+        return f"it deletes {old_count - new_count} of {old_count} lines"
+    if any(_ELISION.search(edit.text) and not _ELISION.search(edit.span.of(text)) for edit in edits):
+        return "it leaves code out behind a comment"
+    errors, errors_after = syntax.parse_errors(text, language), syntax.parse_errors(after, language)
+    if errors is not None and errors_after is not None and errors_after > errors:
+        return f"it does not parse ({syntax.first_error(after, language)})"
+    return None
+
+
+def _narrowed(start: int, before: str, after: str) -> list[Edit]:
+    """One edit without the common head and tail, at most; "\\r\\n" is never cut in two."""
+    if before == after:
+        return []
+    head = 0
+    while head < min(len(before), len(after)) and before[head] == after[head]:
+        head += 1
+    if head and before[head - 1] == "\r":
+        head -= 1
+    tail = 0
+    while tail < min(len(before), len(after)) - head and before[-1 - tail] == after[-1 - tail]:
+        tail += 1
+    if tail and before[len(before) - tail] == "\n" and (before[: len(before) - tail].endswith("\r") or after[: len(after) - tail].endswith("\r")):
+        tail -= 1
+    return [Edit(Span(start + head, start + len(before) - tail), after[head : len(after) - tail])]
+
+
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def _keep(text: str) -> list[str]:
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _width(indent: str) -> int:
+    columns = 0
+    for char in indent:
+        columns = columns + 1 if char == " " else columns - columns % _TAB + _TAB
+    return columns
+
+
+def _style(line: str) -> str:
+    return _indent(line)[:1]
+
+
+def _unit(text: str) -> str | None:
+    """The blank that indents most lines of `text`, or None when no line is indented."""
+    styles = [style for line in _lines(text) if (style := _style(line))]
+    return max(" \t", key=styles.count) if styles else None
+
+
+def _blank(columns: int, unit: str) -> str:
+    return " " * columns if unit == " " else "\t" * (columns // _TAB) + " " * (columns % _TAB)

@@ -1,0 +1,147 @@
+"""Syntax of source text, by tree-sitter: how many errors, where the first one is, and which function or statement holds an offset.
+
+In: text and an LSP language id. Out: counts, sentences and spans in code points. Nothing is cached here but the grammars; each is imported
+when its language is first asked for. A language without a grammar answers None everywhere: "unknown", never "correct".
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+
+from tree_sitter import Language, Node, Parser
+
+from qwencoder_lsp.core.text import Span
+
+GRAMMARS = {
+    "python": ("tree_sitter_python", "language"),
+    "javascript": ("tree_sitter_javascript", "language"),
+    "javascriptreact": ("tree_sitter_javascript", "language"),
+    "typescript": ("tree_sitter_typescript", "language_typescript"),
+    "typescriptreact": ("tree_sitter_typescript", "language_tsx"),
+    "go": ("tree_sitter_go", "language"),
+    "rust": ("tree_sitter_rust", "language"),
+    "java": ("tree_sitter_java", "language"),
+    "c": ("tree_sitter_c", "language"),
+    "cpp": ("tree_sitter_cpp", "language"),
+}
+"""LSP language id -> (module, function that returns the grammar)."""
+
+FUNCTIONS = frozenset(
+    {
+        "function_definition",  # Python, C, C++
+        "function_declaration",  # JavaScript, TypeScript, Go
+        "function_expression",
+        "generator_function",
+        "generator_function_declaration",
+        "arrow_function",
+        "method_definition",
+        "method_declaration",  # Go, Java
+        "func_literal",
+        "constructor_declaration",
+        "compact_constructor_declaration",
+        "function_item",  # Rust
+        "closure_expression",
+        "lambda_expression",  # Java, C++
+    }
+)
+"""Node kinds of functions with a body, of all grammars together."""
+
+
+@cache
+def statements(language: str) -> frozenset[str]:
+    """The node kinds that are statements, declarations or definitions in the grammar of the LSP language id; empty without a grammar.
+
+    They are told by the endings that all these grammars use in their names.
+    """
+    grammar = _grammar(language)
+    names = (grammar.node_kind_for_id(i) or "" for i in range(grammar.node_kind_count)) if grammar else ()
+    return frozenset(n for n in names if n.endswith(("_statement", "_declaration", "_definition", "_item")) and "parameter" not in n)
+
+
+def parse_errors(text: str, language: str) -> int | None:
+    """How many syntax errors `text` has: ERROR and MISSING nodes, and for Python one more when the compiler's parser refuses it.
+
+    None when there is no grammar for the LSP language id `language`.
+    """
+    root = _parse(text, language)
+    if root is None:
+        return None
+    return sum(1 for _ in _errors(root)) + (language == "python" and _python_error(text) is not None)
+
+
+def first_error(text: str, language: str) -> str | None:
+    """The first syntax error as a sentence with its line number (from 1), for a person or a model; None when there is none or no grammar."""
+    root = _parse(text, language)
+    if root is None:
+        return None
+    if language == "python" and (said := _python_error(text)):
+        return said
+    found = min(_errors(root), key=lambda node: node.start_byte, default=None)
+    if found is None:
+        return None
+    what = f"{found.type} is missing" if found.is_missing else "syntax error"
+    return f"line {found.start_point.row + 1}: {what}"
+
+
+def enclosing(text: str, language: str, offset: int, kinds: frozenset[str], min_lines: int = 1) -> Span | None:
+    """The smallest node of one of `kinds`, at least `min_lines` lines high, that holds the code point at `offset`.
+
+    None when no such node holds it, or when there is no grammar for the LSP language id `language`.
+    """
+    root = _parse(text, language)
+    if root is None:
+        return None
+    at = len(_encode(text[:offset]))
+    node = root.descendant_for_byte_range(at, at)
+    while node is not None and (node.type not in kinds or not node.is_named or node.end_point.row - node.start_point.row + 1 < min_lines):
+        node = node.parent
+    if node is None:
+        return None
+    source = _encode(text)
+    start = len(source[: node.start_byte].decode("utf-8", "surrogatepass"))
+    return Span(start, start + len(source[node.start_byte : node.end_byte].decode("utf-8", "surrogatepass")))
+
+
+@cache
+def _grammar(language: str) -> Language | None:
+    if language not in GRAMMARS:
+        return None
+    module, function = GRAMMARS[language]
+    return Language(getattr(import_module(module), function)())
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _parse(text: str, language: str) -> Node | None:
+    grammar = _grammar(language)
+    return None if grammar is None else Parser(grammar).parse(_encode(text)).root_node
+
+
+def _errors(root: Node) -> Iterator[Node]:
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.is_error or node.is_missing:
+            yield node
+        if node.has_error:
+            stack += node.children
+
+
+def _python_error(text: str) -> str | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the parser warns of invalid escapes in the user's strings; that is not asked here
+        try:
+            ast.parse(text)
+        except SyntaxError as error:
+            return f"line {error.lineno}: {error.msg}"
+        except ValueError as error:  # NUL characters before Python 3.12, lone surrogates
+            return f"line 1: {error}"
+        except (RecursionError, MemoryError):
+            return None  # nested too deeply for the compiler's parser: tree-sitter's count stands alone
+    return None

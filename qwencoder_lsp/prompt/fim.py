@@ -1,0 +1,70 @@
+"""Renders the parts of a completion to token ids: fill in the middle, prefix first, with the vocabulary's own special tokens.
+
+Layouts of Qwen2.5-Coder (its README, "Fill in the middle" and "Repository level"):
+    <|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>
+    <|repo_name|>{repo}\\n<|file_sep|>{path}\\n{snippet}...<|file_sep|>{path}\\n<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>
+All text of the user is tokenised with special tokens off. Knows nothing of engines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qwencoder_lsp.core.prompt import PromptParts
+from qwencoder_lsp.core.report import Usage
+from qwencoder_lsp.errors import ModelUnsuitable
+from qwencoder_lsp.prompt.budget import Budget
+from qwencoder_lsp.prompt.segments import SegmentTokenizer
+from qwencoder_lsp.prompt.window import prefix_window, suffix_window
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt in tokens. usage: its size, and the code points of the document and of the snippets that are not in it.
+    stop_tokens: every id that ends the answer."""
+
+    tokens: list[int]
+    usage: Usage
+    stop_tokens: tuple[int, ...]
+
+
+def render_fim(parts: PromptParts, tokenizer: SegmentTokenizer, budget: Budget) -> Rendered:
+    """The prompt that asks for the text between prefix and suffix. Raises ModelUnsuitable when the vocabulary has no tokens for that."""
+    special = tokenizer.special
+    if special.fim_prefix is None or special.fim_suffix is None or special.fim_middle is None:
+        raise ModelUnsuitable(
+            "This model cannot fill in the middle: its vocabulary has no tokens for it.", "Choose a Qwen-Coder model for completion."
+        )
+    header, snippets_omitted = _repository(parts, tokenizer, budget.snippets)
+    prefix = prefix_window(tokenizer.segments(parts.prefix), budget.prefix, tokenizer.tokenize)
+    suffix = suffix_window(tokenizer.segments(parts.suffix), budget.suffix, tokenizer.tokenize)
+    tokens = [*header, special.fim_prefix, *prefix.tokens, special.fim_suffix, *suffix.tokens, special.fim_middle]
+    usage = Usage(
+        prompt=len(tokens),
+        prefix_omitted=parts.prefix_omitted + prefix.omitted,
+        suffix_omitted=parts.suffix_omitted + suffix.omitted,
+        snippets_omitted=snippets_omitted,
+    )
+    return Rendered(tokens, usage, tuple(sorted(special.end)))
+
+
+def _repository(parts: PromptParts, tokenizer: SegmentTokenizer, budget: int) -> tuple[list[int], int]:
+    """The tokens before the file's own, and the code points of the snippets that did not fit.
+
+    Without snippets there is no header at all: HEADER_FIGURES
+    """
+    special = tokenizer.special
+    if special.repo_name is None or special.file_sep is None:
+        return [], sum(len(snippet.text) for snippet in parts.snippets)
+    files: list[int] = []
+    omitted = 0
+    for snippet in parts.snippets:
+        text = snippet.text if snippet.text.endswith("\n") else snippet.text + "\n"
+        tokens = [special.file_sep, *tokenizer.tokenize(snippet.path + "\n"), *tokenizer.tokenize(text)]
+        if len(files) + len(tokens) > budget:
+            omitted += len(snippet.text)
+        else:
+            files += tokens
+    if not files:
+        return [], omitted
+    return [special.repo_name, *tokenizer.tokenize(parts.repo + "\n"), *files, special.file_sep, *tokenizer.tokenize(parts.path + "\n")], omitted

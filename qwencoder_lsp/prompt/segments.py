@@ -1,0 +1,77 @@
+"""Tokenises text piece by piece with a cache, so that a keystroke costs the tokens of one line.
+
+Text goes in, segments (a piece of text with its token ids) come out; the ids of all segments in a row are the ids of the whole text.
+Knows nothing of prompts or windows.
+
+Why this is exact: BPE merges never cross the pieces of the pre-tokeniser, so text may be cut wherever such a piece always ends. Qwen's pattern is
+    (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+
+(`pre_tokenizer` in tokenizer.json of Qwen/Qwen2.5-Coder). `\\s*[\\r\\n]+` runs on over blank lines, so a piece surely ends behind a newline
+only when the next line begins with text, indented or not. Inside a line a piece ends behind every digit, and where an ASCII word ends.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from qwencoder_lsp.engine.vocabulary import Tokenizer
+
+LONG_LINE = 512
+_LINES = re.compile(r"(?<=\n)(?=[^\S\r\n]*\S)")
+_WORDS = re.compile(r".{256,1024}?(?:(?<=[0-9])|(?<=[A-Za-z])(?=[ -/:-@\[-`{-~]))|.{1,1024}", re.DOTALL)
+CACHED_CHARACTERS = 2 << 20  # about half a million tokens, 40 MB with their ids
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of text and its token ids."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+def split(text: str) -> list[str]:
+    """`text` in pieces that can be tokenised apart: lines with the blank lines behind them, and parts of lines that are longer than 512 characters.
+
+    A line without an ASCII word end in 1024 characters is cut all the same; its tokens there are valid, but may not be the usual ones.
+    """
+    pieces: list[str] = []
+    for line in _LINES.split(text):
+        if len(line) <= LONG_LINE:
+            pieces.append(line)
+        else:
+            pieces += _WORDS.findall(line)
+    return pieces
+
+
+class SegmentTokenizer:
+    """A Tokenizer that remembers the segments it has seen, at most `capacity` characters of them. Safe to call from any one thread at a time."""
+
+    def __init__(self, tokenizer: Tokenizer, capacity: int = CACHED_CHARACTERS) -> None:
+        self.special = tokenizer.special
+        self.n_ctx_train = tokenizer.n_ctx_train
+        self.chat_template = tokenizer.chat_template
+        self._tokenizer = tokenizer
+        self._cache: LRUCache[str, Segment] = LRUCache(capacity, getsizeof=lambda segment: len(segment.text))
+
+    def segments(self, text: str) -> list[Segment]:
+        """`text` in segments, in order; special tokens in it stay text. Empty text has none."""
+        return [self._segment(piece) for piece in split(text) if piece]
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of plain text; special tokens in the text stay text."""
+        return [token for segment in self.segments(text) for token in segment.tokens]
+
+    def tokenize_markup(self, text: str) -> list[int]:
+        """Ids of trusted template text, in which special tokens count."""
+        return self._tokenizer.tokenize_markup(text)
+
+    def _segment(self, piece: str) -> Segment:
+        found = self._cache.get(piece)
+        if found is None:
+            found = Segment(piece, tuple(self._tokenizer.tokenize(piece)))
+            if len(piece) <= self._cache.maxsize:
+                self._cache[piece] = found
+        return found

@@ -1,0 +1,107 @@
+"""Segments: tokenising piece by piece gives the tokens of the whole, and a keystroke costs one line."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from qwencoder_lsp.engine.vocabulary import ByteTokenizer, Tokenizer
+from qwencoder_lsp.prompt.segments import SegmentTokenizer, split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Everything that Qwen's pre-tokeniser treats in its own way, and what Python and llama.cpp might not agree on.
+ATOMS = ["\n", "\r\n", "\r", " ", "   ", "\t", "\x0b", "\x1c", "\u00a0", "\u2028", "\x85", "\u3000", "\u200b", "a", "Ab", "'s", "'", "é", "e\u0301"]
+ATOMS += ["1", "23", "(", ")\n", "/", "-", "{", "_", "中", "😀", "<|im_end|>", "\n\n", "   \n", "//", "def f"]
+TEXT = st.lists(st.sampled_from(ATOMS) | st.characters(codec="utf-8"), max_size=30).map("".join)
+
+
+@lru_cache(maxsize=1)
+def real_tokenizer(path: Path) -> Tokenizer:
+    from qwencoder_lsp.engine.binding import load_tokenizer
+
+    return load_tokenizer(path)
+
+
+class Counting(ByteTokenizer):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def tokenize(self, text: str) -> list[int]:
+        self.seen.append(text)
+        return super().tokenize(text)
+
+
+@given(TEXT)
+def test_the_pieces_are_the_text(text: str) -> None:
+    assert "".join(split(text)) == text
+
+
+@given(TEXT)
+def test_segment_tokens_joined_are_the_tokens_of_the_text(text: str) -> None:
+    assert SegmentTokenizer(ByteTokenizer()).tokenize(text) == ByteTokenizer().tokenize(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("a\nb", ["a\n", "b"]),
+        ("a\n  b\n", ["a\n", "  b\n"]),
+        ("a\n\n  \n\tb", ["a\n\n  \n", "\tb"]),
+        ("a\n   ", ["a\n   "]),  # what is typed next may still join the newline and the blanks
+        ("a\r\n \r\nb", ["a\r\n \r\n", "b"]),
+        ("a\n \rb", ["a\n \rb"]),  # \s*[\r\n]+ runs over the carriage return
+    ],
+)
+def test_a_segment_ends_behind_a_newline_when_the_next_line_begins_with_text(text: str, pieces: list[str]) -> None:
+    assert split(text) == pieces
+
+
+def test_a_long_line_is_cut_behind_digits_and_words() -> None:
+    pieces = split("value_12, " * 200)
+    assert len(pieces) > 3
+    assert all(len(p) <= 1024 and (p[-1].isalnum() or p is pieces[-1]) for p in pieces)
+
+
+def test_a_keystroke_tokenises_only_the_changed_line() -> None:
+    counting = Counting()
+    tokenizer = SegmentTokenizer(counting)
+    lines = [f"line {i}\n" for i in range(300)]
+    tokenizer.tokenize("".join(lines))
+    counting.seen.clear()
+    lines[150] = "line 150x\n"
+    tokenizer.tokenize("".join(lines))
+    assert counting.seen == ["line 150x\n"]
+
+
+def test_the_cache_is_bounded_in_characters() -> None:
+    counting = Counting()
+    tokenizer = SegmentTokenizer(counting, capacity=20)
+    for text in ("aaaaaaaaaa\n", "bbbbbbbbbb\n", "a text longer than the whole cache\n", "aaaaaaaaaa\n"):
+        tokenizer.tokenize(text)
+    assert counting.seen.count("aaaaaaaaaa\n") == 2
+
+
+def test_markup_and_special_tokens_are_those_of_the_vocabulary() -> None:
+    tokenizer = SegmentTokenizer(ByteTokenizer())
+    assert tokenizer.tokenize_markup("<|im_end|>") == [262]
+    assert tokenizer.tokenize("<|im_end|>") == list(b"<|im_end|>")
+    assert tokenizer.special is ByteTokenizer.special
+    assert (tokenizer.n_ctx_train, tokenizer.chat_template) == (ByteTokenizer.n_ctx_train, ByteTokenizer.chat_template)
+
+
+@pytest.mark.model
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TEXT, st.integers(1, 300))
+@example("x = 1\n\n\n    y", 1)
+@example(")\n  \n  foo", 1)
+def test_segment_tokens_joined_are_the_tokens_of_the_text_with_the_real_vocabulary(model_05b: Path, text: str, times: int) -> None:
+    real = real_tokenizer(model_05b)
+    repeated = (text * times)[:4000]
+    assume(all(len(piece) < 1024 for piece in split(repeated)))  # cut all the same, see `split`
+    assert SegmentTokenizer(real).tokenize(repeated) == real.tokenize(repeated)
