@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import httpx2
@@ -116,6 +117,7 @@ async def _start(settings: Settings) -> GatewayClient:
     assert process.stdin is not None
     process.stdin.write(json.dumps(settings.model_dump()).encode())
     process.stdin.close()
+    threading.Thread(target=process.wait, name="reap gateway", daemon=True).start()  # it may end long before us, and would stay as a zombie
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if client := await _try():

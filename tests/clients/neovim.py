@@ -107,6 +107,7 @@ class Editor:
 
     def __init__(self, nvim: Path, init: Path, home: Path, env: dict[str, str]) -> None:
         variables = {**env, "HOME": str(home), **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}}
+        self.home = home
         assignments = [f"{name}={value}" for name, value in variables.items()]
         self._log = home / "state/nvim/lsp.log"
         self._nvim: Any = pynvim.attach("child", argv=["env", *assignments, str(nvim), "--embed", "--headless", "--clean", "-u", str(init)])

@@ -6,9 +6,9 @@ return {
   cmd = { 'qwencoder-lsp', '--stdio' },
   root_markers = { '.qwencoder.toml', '.git', 'pyproject.toml', 'package.json', 'go.mod', 'Cargo.toml' },
   init_options = vim.empty_dict(),
-  on_attach = function(client)
+  on_attach = function(_, bufnr)
     if vim.lsp.inline_completion then
-      vim.lsp.inline_completion.enable(true, { client_id = client.id })
+      vim.lsp.inline_completion.enable(true, { bufnr = bufnr })
     end
   end,
 }

@@ -1,0 +1,55 @@
+"""The gather stage: collects what a completion prompt is made of.
+
+A snapshot and the cursor go in, PromptParts come out. Text travels with "\\n" as its only line ending, whatever the document uses. The parts are
+bounded in characters only so that a keystroke does not carry a large document; the token budgets are cut later, where the tokenizer is.
+The start of the prefix is anchored: it moves in big steps from line start to line start, so that it stays the same while someone types.
+Nothing here grows with the size of the document, except copying the part that is sent.
+"""
+
+from __future__ import annotations
+
+from qwencoder_lsp.context.repository import locate
+from qwencoder_lsp.core.prompt import PromptParts
+from qwencoder_lsp.core.text import Snapshot
+from qwencoder_lsp.settings import Settings
+
+PREFIX, SUFFIX = 32_768, 8_192  # characters when no token limit is set: about 8000 and 2000 tokens, what a fast machine reads
+PER_TOKEN = 6  # more characters than a token of source code has on average (3 to 4), so that the token limit decides
+
+
+def gather(snapshot: Snapshot, offset: int, settings: Settings) -> PromptParts:
+    """The parts around `offset` (0 to the length of the text)."""
+    limits = settings.completion
+    start = prefix_start(snapshot.text, offset, PREFIX if limits.max_prefix is None else limits.max_prefix * PER_TOKEN)
+    end = suffix_end(snapshot.text, offset, SUFFIX if limits.max_suffix is None else limits.max_suffix * PER_TOKEN)
+    place = locate(snapshot.path, snapshot.root)
+    return PromptParts(
+        prefix=snapshot.text[start:offset].replace("\r\n", "\n"),
+        suffix=snapshot.text[offset:end].replace("\r\n", "\n"),
+        path=place.path,
+        repo=place.repo,
+        language=snapshot.language,
+        prefix_omitted=start,
+        suffix_omitted=len(snapshot.text) - end,
+    )
+
+
+def prefix_start(text: str, offset: int, limit: int) -> int:
+    """Where the prefix begins: at most `limit` characters before `offset`, and at least a quarter of it where there are so many.
+
+    ceil((offset - limit) / S) * S characters are dropped, with S = limit / 2, and the rest of the line there when it is shorter than S / 2.
+    """
+    if offset <= limit:
+        return 0
+    step = max(1, limit // 2)
+    drop = -(-(offset - limit) // step) * step
+    newline = text.find("\n", drop - 1, min(offset, drop + step // 2))
+    return drop if newline < 0 else newline + 1
+
+
+def suffix_end(text: str, offset: int, limit: int) -> int:
+    """Where the suffix ends: at most `limit` characters behind `offset`, behind the last newline there when one is in the second half."""
+    if len(text) - offset <= limit:
+        return len(text)
+    newline = text.rfind("\n", offset + limit // 2, offset + limit)
+    return offset + limit if newline < 0 else newline + 1

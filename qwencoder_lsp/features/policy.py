@@ -1,0 +1,76 @@
+"""Where a completion is offered, and how long it may become.
+
+A snapshot, the cursor and the settings go in; a reason to stay silent, or stop rules, come out. Pure, and cheap enough for every keystroke.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from qwencoder_lsp.core.prompt import Stops
+from qwencoder_lsp.core.report import Reason
+from qwencoder_lsp.core.text import Snapshot
+from qwencoder_lsp.engine.stops import TAB
+from qwencoder_lsp.settings import Settings
+
+MAX_DOCUMENT = 2 << 20  # code points; larger files are data or generated
+MAX_LINE = 10_000  # code points; longer lines are minified or data
+# How long a suggestion may take once it has a whole line, since its first token. Someone who types reads one line; who asks waits for more.
+AUTOMATIC_MS, EXPLICIT_MS = 600, 5000
+# What may follow the cursor when nobody asked: what editors insert by themselves (closing brackets, quotes, tags) and punctuation behind it.
+_CLOSERS = re.compile(r"(?:[\s)\]}>\"'`.,:;{]|</[\w:.-]*>)*")
+
+
+def silence(snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bool) -> Reason | None:
+    """Why nothing is offered at `offset`, or None."""
+    wanted, text = settings.completion, snapshot.text
+    if not wanted.enabled or not (wanted.automatic or explicit):
+        return Reason.DISABLED
+    if snapshot.language in wanted.languages_off:
+        return Reason.LANGUAGE_OFF
+    if wanted.paths_off and snapshot.path and _matches(snapshot.path, snapshot.root, wanted.paths_off):
+        return Reason.PATH_OFF
+    if len(text) > MAX_DOCUMENT:
+        return Reason.TOO_LARGE
+    if "\0" in text:
+        return Reason.BINARY
+    before, rest = line_around(text, offset)
+    if len(before) + len(rest) > MAX_LINE:
+        return Reason.LONG_LINE
+    if not explicit and not _CLOSERS.fullmatch(rest):
+        return Reason.MID_WORD
+    return None
+
+
+def stop_rules(snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bool) -> Stops:
+    """The rest of the line when something follows the cursor on it, otherwise up to the end of the block that the cursor's line is in."""
+    before, rest = line_around(snapshot.text, offset)
+    after_newline_ms = EXPLICIT_MS if explicit else AUTOMATIC_MS
+    if rest.strip():
+        return Stops(max_lines=1, after_newline_ms=after_newline_ms)
+    return Stops(max_lines=settings.completion.max_lines, indent=_indent(before), after_newline_ms=after_newline_ms)
+
+
+def line_around(text: str, offset: int) -> tuple[str, str]:
+    """The cursor's line before and behind the cursor, each cut at MAX_LINE + 1 code points, without the line ending."""
+    start = text.rfind("\n", max(0, offset - MAX_LINE - 1), offset) + 1 or max(0, offset - MAX_LINE - 1)
+    end = text.find("\n", offset, offset + MAX_LINE + 1)
+    rest = text[offset : offset + MAX_LINE + 1 if end < 0 else end]
+    return text[start:offset], rest.removesuffix("\r")
+
+
+def _indent(line: str) -> int:
+    return len(line[: len(line) - len(line.lstrip(" \t"))].expandtabs(TAB))
+
+
+def _matches(path: str, root: str | None, patterns: tuple[str, ...]) -> bool:
+    """A pattern without "/" names files and directories anywhere; the others are relative to the workspace folder. "*" also covers "/"."""
+    file = Path(path)
+    relative = file.relative_to(root) if root and file.is_relative_to(root) else file
+    whole = relative.as_posix()
+    return any(
+        fnmatchcase(whole, pattern) or fnmatchcase("/" + whole, pattern) or ("/" not in pattern and any(fnmatchcase(p, pattern) for p in relative.parts))
+        for pattern in patterns
+    )

@@ -1,0 +1,46 @@
+"""The finish stage: turns a raw answer into something worth showing, or says why not.
+
+The answer and the text around the cursor go in (with "\\n" as their only line ending), the text to insert comes out. Pure; knows nothing of
+editors, tokens or models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qwencoder_lsp.core.report import Reason
+from qwencoder_lsp.postprocess.overlap import covered_closers, repeated_lines, repeated_tail, repeats_lines_above
+from qwencoder_lsp.postprocess.trim import AT_LINE_END, drop_unfinished_line, open_line, trim_end
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Insert `text` at the cursor in place of the `overwrite` characters behind it, all on the cursor's line. The text is empty, and only then, when
+    `reason` is not SHOWN; otherwise it is not blank."""
+
+    text: str
+    overwrite: int
+    reason: Reason
+
+
+def finish(raw: str, prefix: str, suffix: str, ended: str) -> Finished:
+    """What to show of `raw` between `prefix` and `suffix`; `ended` is why the generation ended, as in engine.protocol.Done."""
+    before = prefix[prefix.rfind("\n") + 1 :]
+    rest = suffix.partition("\n")[0]
+    at_line_end = ended in AT_LINE_END
+
+    text = trim_end(drop_unfinished_line(raw) if ended == "length" else raw, rest)
+    if not text.strip():
+        return Finished("", 0, Reason.EMPTY)
+    cut = repeated_lines(text, before, suffix)
+    if cut is not None:
+        text, at_line_end = text[:cut], True
+    text = trim_end(text, rest)
+    tail = repeated_tail(text, suffix)
+    overwrite = covered_closers(text, rest) if tail == len(text) else 0
+    text = trim_end(text[:tail], rest)
+    if not text.strip():
+        return Finished("", 0, Reason.REPEATS_SUFFIX)
+    if repeats_lines_above(text, prefix):
+        return Finished("", 0, Reason.REPEATS_PREFIX)
+    return Finished(open_line(text, before, rest) if at_line_end else text, overwrite, Reason.SHOWN)

@@ -1,0 +1,151 @@
+"""Neovim with the shipped configuration: what a user types, sees, and gets after Tab."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients import neovim
+from tests.clients.installing import Unavailable
+
+pytestmark = pytest.mark.client
+
+SHIPPED = Path(__file__).parents[2] / "editors/neovim"
+SERVER = [sys.executable, "-m", "qwencoder_lsp.cli", "--stdio"]
+
+MULTI_LINE = "if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)"
+SCRIPT = {
+    "default": "pass",
+    "rules": [
+        {"contains": "def add", "text": "return a + b"},
+        {"contains": "def fib", "text": MULTI_LINE},
+        {"contains": "# greeting", "text": "+ name"},
+        {"contains": "# typing on", "text": "items.append(1)"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def nvim() -> Path:
+    try:
+        return neovim.find()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def start(nvim: Path, home: Path, env: dict[str, str]) -> neovim.Editor:
+    """Neovim with the two lines of the README, the shipped files on its runtime path, and this checkout's server."""
+    set_up = (SHIPPED / "README.md").read_text("utf-8").split("```lua\n")[1].split("```")[0]
+    command = ", ".join(json.dumps(word) for word in SERVER)
+    init = home / "init.lua"
+    init.write_text(f"vim.opt.runtimepath:prepend({json.dumps(str(SHIPPED))})\nvim.lsp.config('qwencoder', {{ cmd = {{ {command} }} }})\n{set_up}")
+    neovim.git_repository(home / "project")
+    ours = {"QWENCODER_HOME": str(home), "QWENCODER_GATEWAY_LINGER_S": "0"}
+    return neovim.Editor(nvim, init, home, ours | env)
+
+
+@pytest.fixture(scope="module")
+def scripted(nvim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[neovim.Editor]:
+    home = tmp_path_factory.mktemp("nvim")
+    script = home / "script.json"
+    script.write_text(json.dumps(SCRIPT))
+    with start(nvim, home, {"QWENCODER_MODEL": "scripted", "QWENCODER_SCRIPT": str(script)}) as editor:
+        yield editor
+
+
+@pytest.fixture
+def project(scripted: neovim.Editor) -> Iterator[Path]:
+    """The directory for files; afterwards the editor is back in normal mode without buffers."""
+    yield scripted.home / "project"
+    scripted.keys("<Esc>")
+    scripted.lua("vim.cmd('silent! %bwipeout!')")
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_tab_inserts_the_ghost_text(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "add.py", "def add(a, b):\n    \n"))
+    scripted.keys("jA")
+    assert scripted.wait_ghost() == "return a + b"
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == "def add(a, b):\n    return a + b", "the accepted text")
+
+
+def test_tab_without_ghost_text_is_an_ordinary_tab(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "tab.py", ""))
+    scripted.lua("vim.bo.expandtab = false; vim.lsp.inline_completion.enable(false, { bufnr = 0 })")
+    scripted.keys("i<Tab>x")
+    scripted.wait(lambda: scripted.text() == "\tx", "a tab")
+
+
+def test_several_lines_appear_and_are_inserted_as_shown(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "fib.py", "def fib(n):\n    \n"))
+    scripted.keys("jA")
+    assert scripted.wait_ghost() == MULTI_LINE
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == f"def fib(n):\n    {MULTI_LINE}", "the accepted text")
+
+
+def test_a_file_with_crlf_endings_gets_no_stray_carriage_returns(scripted: neovim.Editor, project: Path) -> None:
+    path = write(project / "crlf.py", "def fib(n):\r\n    \r\n")
+    scripted.open(path)
+    assert scripted.lua("return vim.bo.fileformat") == "dos"
+    scripted.keys("jA")
+    scripted.wait_ghost(MULTI_LINE)
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: "fib(n - 2)" in scripted.text(), "the accepted text")
+    scripted.keys("<Esc>:write<CR>")
+    expected = f"def fib(n):\n    {MULTI_LINE}\n".replace("\n", "\r\n").encode()
+    scripted.wait(lambda: path.read_bytes() == expected, "the saved file")
+
+
+def test_an_emoji_before_the_cursor_does_not_shift_the_text(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "emoji.py", "# greeting\n"))
+    scripted.keys("oword = '😀é' ")
+    scripted.wait_ghost("+ name")
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == "# greeting\nword = '😀é' + name", "the accepted text")
+
+
+def test_text_typed_into_the_suggestion_is_not_inserted_twice(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "on.py", "# typing on\n"))
+    scripted.keys("o")
+    scripted.wait_ghost("items.append(1)")
+    scripted.keys("items<Tab>")  # Tab comes before Neovim asks again, so the shown suggestion is the old one
+    scripted.wait(lambda: scripted.text() == "# typing on\nitems.append(1)", "the accepted text")
+
+
+def test_the_time_from_the_last_key_to_the_ghost_text_is_printed(scripted: neovim.Editor, project: Path) -> None:
+    waits = []
+    for number in range(10):
+        scripted.open(write(project / f"time{number}.py", f"def add(a, b):  # {number}\n    \n"))
+        scripted.keys("jA")
+        started = time.perf_counter()
+        assert scripted.wait_ghost() == "return a + b"
+        waits.append((time.perf_counter() - started) * 1000)
+        scripted.keys("<Esc>")
+    print(f"\nlast key to ghost text in Neovim: median {statistics.median(waits):.0f} ms, {min(waits):.0f} to {max(waits):.0f} ms")
+
+
+@pytest.mark.model
+def test_the_real_model_completes_a_function_that_runs(nvim: Path, tmp_path: Path, model_15b: Path) -> None:
+    with start(nvim, tmp_path, {"QWENCODER_MODEL": str(model_15b)}) as editor:
+        before = 'def add(a, b):\n    """Return the sum of a and b."""\n    return '
+        editor.open(write(tmp_path / "project/add.py", ""))
+        editor.lua("vim.cmd('setlocal noautoindent indentexpr= ')")
+        editor.keys("i" + before.replace("\n", "<CR>"))
+        ghost = editor.wait_ghost(seconds=180)
+        editor.keys("<Tab>")
+        editor.wait(lambda: editor.text() == before + ghost, "the accepted text")
+        functions: dict[str, object] = {}
+        exec(editor.text(), functions)  # noqa: S102 - running what the model wrote is the test
+        assert functions["add"](2, 3) == 5  # type: ignore[operator]  # the dict's values are typed object
