@@ -11,7 +11,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from qwencoder_lsp.context.gather import gather
-from qwencoder_lsp.core.report import Reason, Timings, Usage
+from qwencoder_lsp.core.report import Reason
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
 from qwencoder_lsp.features.policy import silence, stop_rules
@@ -45,19 +45,22 @@ async def complete(
         max_suffix=settings.completion.max_suffix,
     )
     gathered = perf_counter()
-    answer = await _generate(gateway, request)
-    generated = perf_counter()
-    if answer.ended in ("superseded", "cancelled"):
-        return Completion(None, Reason.SUPERSEDED, answer.ended, answer.model, answer.usage, answer.timings)
-    done = finish(answer.text, parts.prefix, parts.suffix, answer.ended)
-    timings = replace(
-        answer.timings,
-        gather=(gathered - began) * 1000,
-        generate=(generated - gathered) * 1000 - answer.timings.render,
-        finish=(perf_counter() - generated) * 1000,
-    )
-    if done.reason is not Reason.SHOWN:
-        return Completion(None, done.reason, answer.ended, answer.model, answer.usage, timings)
-    text = done.text.replace("\n", snapshot.newline)
-    suggestion = Suggestion(uuid.uuid4().hex, text, Span(offset, offset + done.overwrite))
-    return Completion(suggestion, done.reason, answer.ended, answer.model, answer.usage, timings)
+    raw, model, end = "", "", End("cancelled")
+    async for event in gateway.complete(request):
+        if isinstance(event, Start):
+            model = event.model
+        elif isinstance(event, Piece):
+            raw += event.text
+        elif isinstance(event, End):
+            end = event
+    if end.reason in ("superseded", "cancelled"):
+        return Completion(None, Reason.SUPERSEDED, end.reason, model, end.usage, end.timings)
+
+    answered = perf_counter()
+    done = finish(raw, parts.prefix, parts.suffix, end.reason)
+    suggestion = None
+    if done.text:
+        span = Span(offset, offset + done.overwrite)
+        suggestion = Suggestion(uuid.uuid4().hex, done.text.replace("\n", snapshot.newline), span)
+    timings = replace(end.timings, gather=(gathered - began) * 1000, finish=(perf_counter() - answered) * 1000)
+    return Completion(suggestion, done.reason, end.reason, model, end.usage, timings)

@@ -71,6 +71,8 @@ def _matches(path: str, root: str | None, patterns: tuple[str, ...]) -> bool:
     relative = file.relative_to(root) if root and file.is_relative_to(root) else file
     whole = relative.as_posix()
     return any(
-        fnmatchcase(whole, pattern) or fnmatchcase("/" + whole, pattern) or ("/" not in pattern and any(fnmatchcase(p, pattern) for p in relative.parts))
+        fnmatchcase(whole, pattern)
+        or fnmatchcase("/" + whole, pattern)
+        or ("/" not in pattern and any(fnmatchcase(p, pattern) for p in relative.parts))
         for pattern in patterns
     )
