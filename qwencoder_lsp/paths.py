@@ -54,12 +54,19 @@ def runtime_dir() -> Path:
     Raises GatewayError when it belongs to someone else, is a symbolic link or is open to others.
     """
     home = _home()
-    path = home / "run" if home else Path(platformdirs.user_runtime_dir(APP, appauthor=False))
+    path = home / "run" if home else _user_runtime_dir()
     if sys.platform != "win32" and len(bytes(path)) > MAX_SOCKET_PATH - 20:
         path = Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{_short(path)}"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_private(path)
     return path
+
+
+def _user_runtime_dir() -> Path:
+    if not sys.platform.startswith("linux"):
+        return Path(platformdirs.user_runtime_dir(APP, appauthor=False))
+    given = os.environ.get("XDG_RUNTIME_DIR")  # unset in containers and cron jobs, where platformdirs would warn on stderr at each start
+    return Path(given) / APP if given else Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}"
 
 
 def check_private(path: Path) -> None:

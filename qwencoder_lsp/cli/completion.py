@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from qwencoder_lsp.cli.options import Json, Model, settings, with_gateway
-from qwencoder_lsp.context.repository import find_root
 from qwencoder_lsp.core.languages import language_of
 from qwencoder_lsp.core.results import Completion
 from qwencoder_lsp.core.text import Snapshot
@@ -55,8 +54,8 @@ def _read(path: Path) -> Snapshot:
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror}).", "Correct the path.") from error
     absolute = path.absolute()
-    root = find_root(absolute)
-    return Snapshot(absolute.as_uri(), text, language_of(path.name), str(absolute), str(root) if root else None)
+    root = str(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else None
+    return Snapshot(absolute.as_uri(), text, language_of(path.name), str(absolute), root)
 
 
 def _offset(text: str, line: int, column: int) -> int:

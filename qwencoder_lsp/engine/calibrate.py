@@ -10,15 +10,21 @@ PREFILL, DECODE = 48, 12
 
 
 def measure(context: Context) -> tuple[float, float]:
-    """(prefill tokens per second over 48 tokens, decode tokens per second over 12), after a short warm-up. Leaves the memory empty."""
+    """(prefill tokens per second over 48 tokens, decode tokens per second), after a short warm-up. Leaves the memory empty.
+
+    The best decode step counts, because others may be using the cores; the gateway raises both figures when real requests turn out faster.
+    """
     context.arm()
     text = context.vocabulary.tokenize("def add(left, right):\n    return left + right\n\n\n" * 8)[: PREFILL + DECODE + 8]
-    context.decode(text[:8], 0, 0, logits=True)
-    start = time.perf_counter()
-    context.decode(text[8 : 8 + PREFILL], 8, 0, logits=True)
-    middle = time.perf_counter()
-    for i in range(8 + PREFILL, 8 + PREFILL + DECODE):
-        context.decode(text[i : i + 1], i, 0, logits=True)
-    end = time.perf_counter()
+    _run(context, text, 0, 8)
+    prefill = _run(context, text, 8, PREFILL)
+    step = min(_run(context, text, i, 1) for i in range(8 + PREFILL, 8 + PREFILL + DECODE))
     context.truncate(0, 0)
-    return PREFILL / (middle - start), DECODE / (end - middle)
+    return PREFILL / prefill, 1 / step
+
+
+def _run(context: Context, text: list[int], position: int, count: int) -> float:
+    """Seconds for `count` tokens from `position`."""
+    start = time.perf_counter()
+    context.decode(text[position : position + count], position, 0, logits=True)
+    return time.perf_counter() - start

@@ -45,10 +45,13 @@ def silence(snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bo
 
 
 def stop_rules(snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bool) -> Stops:
-    """The rest of the line when something follows the cursor on it, otherwise up to the end of the block that the cursor's line is in."""
+    """One line when the cursor is between text, otherwise up to the end of the block that the cursor's line is in.
+
+    In front of a line's first text whole lines may be wanted: with one line only, 3 of 40 single-line holes that the model filled well were lost.
+    """
     before, rest = line_around(snapshot.text, offset)
     after_newline_ms = EXPLICIT_MS if explicit else AUTOMATIC_MS
-    if rest.strip():
+    if before.strip() and rest.strip():
         return Stops(max_lines=1, after_newline_ms=after_newline_ms)
     return Stops(max_lines=settings.completion.max_lines, indent=_indent(before), after_newline_ms=after_newline_ms)
 

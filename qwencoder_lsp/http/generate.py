@@ -13,6 +13,7 @@ from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, End, Event, Piece, Start
 from qwencoder_lsp.http.host import ModelHost
+from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import render_chat
 from qwencoder_lsp.prompt.fim import render_fim
@@ -35,7 +36,7 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         priority=Priority.EXPLICIT if request.explicit else Priority.TYPING,
         document=request.document,
     )
-    async with aclosing(_run(engine, generate, model.name, prompt.usage, render_ms)) as events:
+    async with aclosing(_run(host, model, engine, generate, prompt.usage, render_ms)) as events:
         async for event in events:
             yield event
 
@@ -59,13 +60,15 @@ async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, N
         document=request.document,
         constraint=Constraint("json_schema", request.json_schema) if request.json_schema else None,
     )
-    async with aclosing(_run(engine, generate, model.name, Usage(prompt=len(tokens)), render_ms)) as events:
+    async with aclosing(_run(host, model, engine, generate, Usage(prompt=len(tokens)), render_ms)) as events:
         async for event in events:
             yield event
 
 
-async def _run(engine: EngineProcess, request: Generate, model: str, usage: Usage, render_ms: float) -> AsyncGenerator[Event, None]:
-    yield Start(model, usage, render_ms)
+async def _run(
+    host: ModelHost, model: InstalledModel, engine: EngineProcess, request: Generate, usage: Usage, render_ms: float
+) -> AsyncGenerator[Event, None]:
+    yield Start(model.name, usage, render_ms)
     start = time.perf_counter()
     first = 0.0
     async with aclosing(engine.generate(request)) as answers:
@@ -74,6 +77,7 @@ async def _run(engine: EngineProcess, request: Generate, model: str, usage: Usag
                 first = first or (time.perf_counter() - start) * 1000
                 yield Piece(answer.text, answer.logprobs)
             else:
+                host.observe(model, answer)
                 yield _end(answer, usage, Timings(render=render_ms, generate=(time.perf_counter() - start) * 1000, first_token=first))
 
 

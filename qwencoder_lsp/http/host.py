@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.engine.process import EngineSpec, usable_cores
+from qwencoder_lsp.engine.protocol import Done
 from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
@@ -21,6 +22,8 @@ from qwencoder_lsp.settings import Settings
 
 MAX_LOADED = 2
 RETRY_S = 10.0  # a model that failed to load is not tried again for this long, or each keystroke would start a process
+PREFILL_SAMPLE, DECODE_SAMPLE = 32, 8  # tokens; shorter runs say little
+FASTER = 1.2
 SCRIPTED = InstalledModel("scripted", Path("scripted"), 0, None)
 
 
@@ -78,6 +81,17 @@ class ModelHost:
                 await self._start(slot)
             assert slot.engine is not None and slot.tokenizer is not None
             return slot.engine, slot.tokenizer
+
+    def observe(self, model: InstalledModel, done: Done) -> None:
+        """Learn from a finished request that the machine is faster than it seemed at calibration, when others may have used its cores."""
+        known = calibration.load([model], self._threads).get(model.name)
+        if model is SCRIPTED or known is None:
+            return
+        computed = done.prompt_tokens - done.reused_tokens
+        prefill = computed / done.prefill_ms * 1000 if computed >= PREFILL_SAMPLE else 0.0
+        decode = (done.generated_tokens - 1) / done.decode_ms * 1000 if done.generated_tokens >= DECODE_SAMPLE else 0.0
+        if max(prefill / known.prefill, decode / known.decode) > FASTER:
+            calibration.save(model, self._threads, calibration.Speed(max(prefill, known.prefill), max(decode, known.decode)))
 
     def states(self) -> tuple[ModelState, ...]:
         """Every model asked for so far."""

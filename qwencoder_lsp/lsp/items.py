@@ -52,6 +52,8 @@ def inline_item(document: Document, at: Place, suggestion: Suggestion) -> types.
     if replaced is None:
         return None
     span, text = replaced
+    # Neovim and the JetBrains editors take the text as it is and know "\n" alone; VS Code turns it into what the file has.
+    text = text.replace("\r\n", "\n")
     command = types.Command(title="Accepted", command=ACCEPTED, arguments=[suggestion.id])
     return types.InlineCompletionItem(insert_text=text, range=document.range(span), command=command)
 
@@ -63,14 +65,14 @@ def menu_item(document: Document, at: Place, suggestion: Suggestion) -> types.Co
     if replaced is None:
         return None
     span, text = replaced
-    first = text.lstrip().split("\n", 1)[0].rstrip()
+    first = text.strip().split("\n", 1)[0].rstrip()
     return types.CompletionItem(
         label=first if len(first) <= LABEL else first[: LABEL - 1] + "…",
         kind=types.CompletionItemKind.Text,
         detail="Qwen-Coder",
         documentation=text,
         sort_text=LAST,
-        filter_text=text.split("\n", 1)[0],
+        filter_text=text.split("\n", 1)[0].rstrip("\r"),
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
         text_edit=types.TextEdit(document.range(span), text),

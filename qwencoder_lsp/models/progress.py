@@ -26,7 +26,7 @@ class Monitor:
         self._total = total
         self._progress = progress
         self._last: PullProgress | None = None
-        self.cancelled = cancelled
+        self._cancelled = cancelled
 
     def report(self, done: int, message: str) -> None:
         """Tell the caller, unless nothing changed since the last report. Raises DownloadError when the pull was cancelled."""
@@ -38,5 +38,5 @@ class Monitor:
 
     def check(self) -> None:
         """Raise DownloadError when the pull was cancelled."""
-        if self.cancelled.is_set():
+        if self._cancelled.is_set():
             raise DownloadError(f"The download of {self._name} was cancelled.", f"To start it again: qwencoder-lsp models pull {self._name}")

@@ -27,9 +27,9 @@ def finish(raw: str, prefix: str, suffix: str, ended: str) -> Finished:
     """What to show of `raw` between `prefix` and `suffix`; `ended` is why the generation ended, as in engine.protocol.Done."""
     before = prefix[prefix.rfind("\n") + 1 :]
     rest = suffix.partition("\n")[0]
-    at_line_end = ended in AT_LINE_END
-
-    text = trim_end(drop_unfinished_line(raw) if ended == "length" else raw, rest)
+    text = drop_unfinished_line(raw) if ended == "length" else raw
+    at_line_end = ended in AT_LINE_END or text != raw
+    text = trim_end(text, rest)
     if not text.strip():
         return Finished("", 0, Reason.EMPTY)
     cut = repeated_lines(text, before, suffix)

@@ -14,7 +14,7 @@ TELLING = 16  # a line of so many characters is hardly there twice by chance
 def repeated_tail(text: str, suffix: str) -> int:
     """Where the end of `text` begins that is also the start of `suffix`; the length of `text` when there is none. The longest one counts.
 
-    Words count as a whole, and one of operators or opening brackets alone is no repetition.
+    Words count as a whole. Operators alone are no repetition, nor is what ends behind a bracket that it opens: there the answer was meant to end.
     """
     for start in range(max(0, len(text) - len(suffix)), len(text)):
         tail = text[start:]
@@ -23,6 +23,7 @@ def repeated_tail(text: str, suffix: str) -> int:
             and not (start and _joins(text[start - 1], tail))
             and not _joins(tail[-1], suffix[len(tail) :])
             and (any(c.isalnum() for c in tail) or CLOSERS.issuperset(tail))
+            and not unclosed(tail)
             and not closes(text[:start], tail)
         ):
             return start
@@ -80,9 +81,20 @@ def repeats_lines_above(text: str, prefix: str) -> bool:
     return any(c.isalnum() for c in text) and bool(lines) and seen[-len(lines) :] == lines
 
 
+def unclosed(text: str) -> list[str]:
+    """The brackets that `text` opens and does not close."""
+    opened: list[str] = []
+    for char in text:
+        if char in PAIRS.values():
+            opened.append(char)
+        elif opened and PAIRS.get(char) == opened[-1]:
+            opened.pop()
+    return opened
+
+
 def closes(text: str, tail: str) -> bool:
     """Whether a closing bracket in `tail` closes one that `text` opens."""
-    opened = _unclosed(text)
+    opened = unclosed(text)
     depth = len(opened)
     for char in tail:
         if char in PAIRS.values():
@@ -106,16 +118,6 @@ def _run(lines: list[str], following: list[str]) -> int | None:
             last = i == len(lines) - 1 and i < len(following) and following[i].startswith(line)
             return None if last else i
     return None
-
-
-def _unclosed(text: str) -> list[str]:
-    opened: list[str] = []
-    for char in text:
-        if char in PAIRS.values():
-            opened.append(char)
-        elif opened and PAIRS.get(char) == opened[-1]:
-            opened.pop()
-    return opened
 
 
 def _closed_outside(text: str, first: str) -> list[str]:

@@ -18,12 +18,13 @@ _ELISION = re.compile(
     re.IGNORECASE,
 )
 """A comment that stands for code that was not written out."""
+UNPARSABLE = "it does not parse"
 _TAB = 4  # columns; only used to compare indentation of one style with the other
 
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """A changed run of lines: `span` covers whole lines of the old text (empty for an insertion), `text` is their new text."""
+    """A changed run of lines: `span` covers whole lines of the old text, `text` is their new text."""
 
     span: Span
     text: str
@@ -35,6 +36,32 @@ def whole_lines(text: str, span: Span) -> Span:
     last = max(span.start, span.end - 1)
     end = text.find("\n", last)
     return Span(start, len(text) if end < 0 else end + 1)
+
+
+def surrounding(text: str, span: Span, most: int = 10) -> Span:
+    """Whole lines around `span` that indentation holds together, at most `most` on each side.
+
+    Upwards to the first line that is indented less than the span's line, which is taken too; downwards as long as lines are not indented less than
+    the span's line. A blank line ends both where the indentation is none.
+    """
+    home = whole_lines(text, span)
+    width = _width(_indent(home.of(text)))
+    start, end = home.start, home.end
+    for _ in range(most):
+        above = whole_lines(text, Span(start - 1, start - 1)) if start else home
+        line = above.of(text)
+        if not start or (not line.strip() and not width):
+            break
+        start = above.start
+        if line.strip() and _width(_indent(line)) < width:
+            break
+    for _ in range(most):
+        below = whole_lines(text, Span(end, end))
+        line = below.of(text)
+        if end >= len(text) or (_width(_indent(line)) < width if line.strip() else not width):
+            break
+        end = below.end
+    return Span(start, end)
 
 
 def reindent(new: str, old: str) -> str:
@@ -65,6 +92,7 @@ def reindent(new: str, old: str) -> str:
 def hunks(old: str, new: str, newline: str = "\n") -> list[Hunk]:
     """The line-based difference. Lines are compared without their endings; new lines get `newline`, unchanged ones keep what they had.
 
+    An insertion takes the nearest line with text above it into its span (below it, at the start), so that each hunk has something to show.
     The last line of `old` keeps its own ending, also when that is none.
     """
     a, b = _keep(old), _lines(new)
@@ -74,12 +102,15 @@ def hunks(old: str, new: str, newline: str = "\n") -> list[Hunk]:
     for line in a:
         starts.append(starts[-1] + len(line))
     found: list[Hunk] = []
-    for tag, i, j, k, m in SequenceMatcher(None, [line.rstrip("\r\n") for line in a], b, autojunk=False).get_opcodes():
-        if tag == "equal":
-            continue
-        text = "".join(line + newline for line in b[k:m])
-        if j == len(a) and a and not a[-1].endswith("\n"):  # the text ends without a line ending, and so must the new one
-            text = (newline if i == j else "") + text.removesuffix(newline)
+    for i, j, k, m in _changed(a, b):
+        ended = [line + newline for line in b[k:m]]
+        for n, line in enumerate(a[i:j][: len(ended)]):
+            if line.removesuffix("\n").removesuffix("\r") != b[k + n]:
+                break
+            ended[n] = line if line.endswith("\n") else ended[n]
+        text = "".join(ended)
+        if i < j == len(a) and not a[-1].endswith("\n"):  # the text ends without a line ending, and so must the new one
+            text = text.removesuffix(newline)
         found.append(Hunk(Span(starts[i], starts[j]), text))
     return found
 
@@ -102,7 +133,7 @@ def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str) -> 
     """Why `edits` of `region` must not be applied to `text`, as the end of a sentence; None when nothing speaks against them.
 
     They are refused when they change nothing but blanks, delete most of a region of six lines or more, abbreviate code ("... rest of the
-    code"), or leave more syntax errors than there were. A language without a grammar skips the last rule.
+    code"), or leave more syntax errors than there were (then the reason begins with UNPARSABLE). A language without a grammar skips the last rule.
     """
     after = apply_edits(text, edits)
     growth = len(after) - len(text)
@@ -116,8 +147,28 @@ def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str) -> 
         return "it leaves code out behind a comment"
     errors, errors_after = syntax.parse_errors(text, language), syntax.parse_errors(after, language)
     if errors is not None and errors_after is not None and errors_after > errors:
-        return f"it does not parse ({syntax.first_error(after, language)})"
+        return f"{UNPARSABLE} ({syntax.first_error(after, language)})"
     return None
+
+
+def _changed(a: list[str], b: list[str]) -> list[tuple[int, int, int, int]]:
+    """Line ranges of `a` and `b` that differ, insertions with their neighbour; ranges that then overlap are one."""
+    ranges: list[tuple[int, int, int, int]] = []
+    for tag, *where in SequenceMatcher(None, [line.removesuffix("\n").removesuffix("\r") for line in a], b, autojunk=False).get_opcodes():
+        i, j, k, m = where
+        if tag == "equal":
+            continue
+        if i == j and not any(line.strip() for line in a[:i]):
+            grow = next((n for n, line in enumerate(a[j:], 1) if line.strip()), len(a) - j)
+            j, m = j + grow, m + grow
+        elif i == j:
+            grow = next(n for n, line in enumerate(reversed(a[:i]), 1) if line.strip())
+            i, k = i - grow, k - grow
+        if ranges and i < ranges[-1][1]:
+            i, k = ranges[-1][0], ranges[-1][2]
+            ranges.pop()
+        ranges.append((i, j, k, m))
+    return ranges
 
 
 def _narrowed(start: int, before: str, after: str) -> list[Edit]:

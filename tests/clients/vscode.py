@@ -112,7 +112,7 @@ class CodeServer:
     """code-server on a free loopback port with one extension, its own home directory and settings. Use it as a context manager."""
 
     def __init__(self, home: Path, extension: Path, settings: dict[str, Any], env: dict[str, str]) -> None:
-        self._home = home
+        self.home = home
         self._env = {**node_environment(), **env, "HOME": str(home)}
         self._command = ["node", str(code_server()), "--user-data-dir", str(home / "data"), "--extensions-dir", str(home / "extensions")]
         user = home / "data/User"
@@ -124,7 +124,7 @@ class CodeServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._output = (self._home / "code-server.log").open("wb")
+        self._output = (self.home / "code-server.log").open("wb")
         quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
         self._process = subprocess.Popen(
             [*self._command, "--auth", "none", "--bind-addr", self._address, *quiet],
@@ -155,7 +155,7 @@ class CodeServer:
             "playwright": str(playwright()),
             "chromium": str(chromium()),
             "url": f"http://{self._address}/?{query}",
-            "screenshot": str(self._home / "failure.png"),
+            "screenshot": str(self.home / "failure.png"),
             "steps": steps,
         }
         done = subprocess.run(
@@ -167,7 +167,7 @@ class CodeServer:
 
     def log(self) -> str:
         """The end of code-server's output and of the extension's log."""
-        files = [self._home / "code-server.log", *sorted(self._home.glob("data/logs/*/exthost*/**/*Qwen*.log"))]
+        files = [self.home / "code-server.log", *sorted(self.home.glob("data/logs/*/exthost*/**/*Qwen*.log"))]
         return "\n".join(f"{file.name}: {file.read_text('utf-8', 'replace')[-2000:]}" for file in files)
 
     def _answers(self) -> bool:

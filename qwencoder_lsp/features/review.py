@@ -1,0 +1,184 @@
+"""Review: a document goes in, verified findings come out.
+
+The model writes each window of the text again, corrected; what differs is a finding if it is a change of code that parses. Then the model explains
+the differences as JSON under a schema, and each explanation is tied to its difference by what it quotes. Nothing that the model says about places
+is believed, and everything that is dropped is counted by reason. Knows nothing of editors; edits nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from qwencoder_lsp.core.results import Finding, Review
+from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
+from qwencoder_lsp.features.ask import Answer, ask, total_timings, total_usage
+from qwencoder_lsp.gateway.client import Gateway
+from qwencoder_lsp.gateway.protocol import ChatRequest
+from qwencoder_lsp.postprocess.fences import code_block
+from qwencoder_lsp.postprocess.findings import RawFinding, read_findings, same_words
+from qwencoder_lsp.postprocess.patch import UNPARSABLE, hunks, refusal, reindent, whole_lines
+from qwencoder_lsp.postprocess.syntax import parse_errors, same_code
+from qwencoder_lsp.prompt.review import explain_messages, findings_schema, rewrite_messages, windows
+from qwencoder_lsp.settings import Settings
+
+CHARS_PER_TOKEN = 2.4  # dense code; prose and indented code have more, so that an answer as long as its window fits max_tokens
+SHORT_ANSWER = 512  # tokens set aside for the prompt's own words and the explanations
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A difference between the document and the model's version: `old` and `new` are whole lines, `replacement` is the new text of `span`.
+
+    replacement is None when the change does not stand on its own.
+    """
+
+    span: Span
+    old: str
+    new: str
+    replacement: str | None
+
+    @property
+    def quote(self) -> str:
+        """What the model is to quote: the first line with text."""
+        return next((line.strip() for line in self.old.splitlines() if line.strip()), "")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the windows of one review add up to. It grows as they are reviewed."""
+
+    answers: list[Answer] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selection: Span | None = None) -> Review:
+    """The findings in `snapshot`, in the order of the text, at most `settings.review.max_findings`. selection: only in the lines that it touches.
+
+    Raises QwencoderError when there is no gateway or the model cannot answer, StaleDocument when a newer review of the document took over.
+    Cancelling stops the generation.
+    """
+    text = snapshot.text
+    region = whole_lines(text, selection) if selection else Span(0, len(text))
+    tally = _Tally()
+    findings: dict[tuple[int, int], Finding] = {}
+    limit = _window_size(settings)
+    for window in windows(text, region, limit):
+        if window.end - window.start > limit:
+            tally.dropped["line too long to review"] += 1
+            continue
+        for finding in await _review_window(snapshot, window, gateway, settings, tally):
+            place = (finding.span.start, finding.span.end)
+            if place in findings:
+                tally.dropped["duplicate"] += 1
+            else:
+                findings[place] = finding
+    kept = [findings[place] for place in sorted(findings)]
+    most = settings.review.max_findings
+    if len(kept) > most:
+        tally.dropped["more than review.max_findings"] += len(kept) - most
+    if not tally.answers:
+        return Review((), dict(tally.dropped))
+    return Review(tuple(kept[:most]), dict(tally.dropped), tally.answers[0].model, total_usage(tally.answers), total_timings(tally.answers))
+
+
+def _window_size(settings: Settings) -> int:
+    """Code points per window: its rewritten text must fit the longest answer, and both together the model's context."""
+    tokens = min(settings.review.max_tokens, (settings.engine.context - SHORT_ANSWER) // 2)
+    return max(400, int(tokens * CHARS_PER_TOKEN))
+
+
+async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, settings: Settings, tally: _Tally) -> list[Finding]:
+    request = ChatRequest(
+        rewrite_messages(window.of(snapshot.text).replace("\r\n", "\n"), snapshot.language),
+        model=settings.model.chat,
+        max_tokens=settings.review.max_tokens,
+        priority="REVIEW",
+        document=f"review:{snapshot.uri}",
+    )
+    rewritten = await ask(gateway, request)
+    tally.answers.append(rewritten)
+    changes = _changes(snapshot, window, rewritten, tally.dropped)
+    if not changes:
+        return []
+    explained = await ask(
+        gateway,
+        replace(
+            request,
+            messages=explain_messages(request.messages, rewritten.text, [(change.old, change.new) for change in changes]),
+            max_tokens=max(SHORT_ANSWER, settings.review.max_tokens),
+            json_schema=findings_schema([change.quote for change in changes]),
+        ),
+    )
+    tally.answers.append(explained)
+    return _findings(explained.text, snapshot.text, changes, tally.dropped)
+
+
+def _changes(snapshot: Snapshot, window: Span, answer: Answer, dropped: Counter[str]) -> list[_Change]:
+    """The differences that are worth an explanation, in the order of the text."""
+    code = code_block(answer.text)
+    if code is None:
+        dropped["no code in the answer"] += 1
+        return []
+    text, language, old = snapshot.text, snapshot.language, window.of(snapshot.text)
+    if answer.cut:
+        code = code[: code.rstrip("\n").rfind("\n") + 1]
+    found = hunks(old, reindent(code.rstrip() + "\n", old), snapshot.newline)
+    if answer.cut:
+        dropped["answer cut off"] += 1
+        found = [hunk for hunk in found if hunk.span.end < len(old)]  # the last one is what the answer did not reach
+    edits = [Edit(Span(window.start + hunk.span.start, window.start + hunk.span.end), hunk.text) for hunk in found]
+    together = parse_errors(apply_edits(text, edits), language) or 0
+    sound = together <= (parse_errors(text, language) or 0)
+    changes: list[_Change] = []
+    for edit in edits:
+        refused = refusal(text, (edit,), window, language)
+        if same_words(edit.span.of(text), edit.text) or same_code(text, apply_edits(text, [edit]), language):
+            dropped["changes no code"] += 1
+        elif refused is None:
+            changes.append(_change(text, edit))
+        elif refused.startswith(UNPARSABLE) and sound:  # it needs the other changes, so it is offered as a message only
+            changes.append(replace(_change(text, edit), replacement=None))
+        else:
+            dropped[f"replacement refused: {'it does not parse' if refused.startswith(UNPARSABLE) else 'too much is deleted or left out'}"] += 1
+    return changes
+
+
+def _change(text: str, edit: Edit) -> _Change:
+    """The edit without the indentation and the last line ending that both sides share."""
+    old, new = edit.span.of(text), edit.text
+    start, end = edit.span.start, edit.span.end
+    if new.strip():
+        head = 0
+        while old[head : head + 1] == new[head : head + 1] and new[head] in " \t":
+            head += 1
+        tail = next((len(ending) for ending in ("\r\n", "\n") if old.endswith(ending) and new.endswith(ending)), 0)
+        start, end, new = start + head, end - tail, new[head : len(new) - tail]
+    return _Change(Span(start, end), old, edit.text, new)
+
+
+def _findings(answer: str, text: str, changes: list[_Change], dropped: Counter[str]) -> list[Finding]:
+    """The explanations, each tied to the first change with its quote that has none yet."""
+    open_changes, found = list(changes), []
+    for raw in read_findings(answer):
+        named = [change for change in changes if raw.quote and same_words(raw.quote, change.quote)]
+        change = next((change for change in named if change in open_changes), None)
+        if not named:
+            dropped["quote not found"] += 1
+        elif change is None:
+            dropped["duplicate"] += 1
+        elif not raw.message:
+            dropped["no message"] += 1
+        else:
+            open_changes.remove(change)
+            found.append(_finding(raw, change, text))
+    if open_changes:
+        dropped["not explained"] += len(open_changes)
+    return found
+
+
+def _finding(raw: RawFinding, change: _Change, text: str) -> Finding:
+    quote = change.span.of(text)
+    name = hashlib.sha256(f"{change.span.start}\0{quote}\0{change.replacement}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return Finding(name, raw.category, raw.severity, raw.message, quote, change.span, change.replacement)

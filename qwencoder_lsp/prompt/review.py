@@ -1,0 +1,110 @@
+"""The conversation of a review, and the windows of a text that is too long for one. Pure.
+
+A small model that is asked to list bugs invents them; asked to write the code again, corrected, it copies what is right and changes what is
+wrong. So a review has two turns: the model rewrites a window, and then explains each difference as JSON under a schema.
+(Seen with the 1.5B Instruct model, 24 buggy and 21 correct texts: the bug was found in 16 and a wrong alarm raised in 3; asked for a JSON list
+outright, it found 1 of 12 and raised alarms in 7 of 9. That the code "fails its tests" is part of the prompt because the same request with
+"if it has bugs" found 3 of 12.)
+"""
+
+from __future__ import annotations
+
+import json
+
+from qwencoder_lsp.core.prompt import Message
+from qwencoder_lsp.core.text import Span
+
+SYSTEM = "You are an expert in finding bugs. You check each line of code against what the function should do."
+CATEGORIES = ("logic", "crash", "error-handling", "resource-leak", "concurrency", "security", "performance", "style")
+MESSAGE_LENGTH = 240
+
+
+def windows(text: str, region: Span, limit: int, overlap: int = 8) -> list[Span]:
+    """`region` of `text` (whole lines) as windows of whole lines, each at most `limit` code points long unless a single line is longer.
+
+    A window ends where a blank line is followed by the least indented line, as late as possible in its second half. Where there is no such
+    border (a very long function), it ends at the limit, and the next one begins `overlap` lines earlier. Blank lines around a window are left out.
+    """
+    lines = region.of(text).splitlines(keepends=True)
+    found: list[Span] = []
+    first, start = 0, region.start
+    while first < len(lines):
+        last, size = first, 0
+        while last < len(lines) and (last == first or size + len(lines[last]) <= limit):
+            size += len(lines[last])
+            last += 1
+        following = last
+        if last < len(lines):
+            border = _border(lines, first, last, size // 2)
+            following = border or (last - overlap if last - first > 2 * overlap else last)
+            last = border or last
+        filled = [i for i in range(first, last) if lines[i].strip()]
+        if filled:
+            begin = start + sum(map(len, lines[first : filled[0]]))
+            found.append(Span(begin, begin + sum(map(len, lines[filled[0] : filled[-1] + 1]))))
+        start += sum(map(len, lines[first:following]))
+        first = following
+    return found
+
+
+def rewrite_messages(code: str, language: str) -> tuple[Message, ...]:
+    """Ask for `code` without its bugs, in a code block."""
+    ask = (
+        f"The following {language} code was written by a junior programmer and fails its tests.\n\n```{language}\n{code.rstrip()}\n```\n\n"
+        "Write the corrected code. Keep all names, comments and formatting; change only what is wrong. Answer with the whole file in one code block."
+    )
+    return Message("system", SYSTEM), Message("user", ask)
+
+
+def explain_messages(asked: tuple[Message, ...], answer: str, changes: list[tuple[str, str]]) -> tuple[Message, ...]:
+    """Ask what each of `changes` (old lines, new lines) repairs. `asked` and `answer` are the first turn, whose KV is still there."""
+    diffs = "\n".join(_diff(number, old, new) for number, (old, new) in enumerate(changes, 1))
+    ask = (
+        f"You made these changes:\n\n{diffs}\n"
+        "For each change tell the author of the original code, in one sentence, what goes wrong with the original line and when. "
+        'Answer as JSON: {"findings": [{"quote": the original line, "message": what goes wrong, "category": ..., "severity": ...}]}.'
+    )
+    return (*asked, Message("assistant", answer), Message("user", ask))
+
+
+def findings_schema(quotes: list[str]) -> str:
+    """JSON text of the schema of the second answer: one finding for each of `quotes`, in their order, on one line."""
+    findings = [
+        {
+            "type": "object",
+            "properties": {
+                "quote": {"const": quote},
+                "message": {"type": "string", "maxLength": MESSAGE_LENGTH},
+                "category": {"enum": list(CATEGORIES)},
+                "severity": {"enum": ["error", "warning", "info"]},
+            },
+            "required": ["quote", "message", "category", "severity"],
+            "additionalProperties": False,
+        }
+        for quote in quotes
+    ]
+    array = {"type": "array", "prefixItems": findings, "items": False, "minItems": len(quotes), "maxItems": len(quotes)}
+    return json.dumps(
+        {
+            "type": "object",
+            "properties": {"findings": array},
+            "required": ["findings"],
+            "additionalProperties": False,
+            "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},  # llguidance: no endless white space
+        }
+    )
+
+
+def _border(lines: list[str], first: int, last: int, size: int) -> int | None:
+    """The best line to begin a new window with, after at least `size` code points."""
+    length, borders = 0, []
+    for i in range(first, last + 1):
+        if length >= size and i > first and i < len(lines) and lines[i].strip() and not lines[i - 1].strip():
+            borders.append((len(lines[i]) - len(lines[i].lstrip()), -i))
+        length += len(lines[i]) if i < len(lines) else 0
+    return -min(borders)[1] if borders else None
+
+
+def _diff(number: int, old: str, new: str) -> str:
+    lines = [f"{number}.", *(f"- {line}" for line in old.splitlines()), *(f"+ {line}" for line in new.splitlines())]
+    return "\n".join(lines) + "\n"
