@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.errors import SettingsError
@@ -23,7 +24,8 @@ else:
     import tomli as tomllib
 
 PROJECT_FILE = ".qwencoder.toml"
-USER, PROJECT = {"scope": "user"}, {"scope": "project"}
+USER: JsonDict = {"scope": "user"}
+PROJECT: JsonDict = {"scope": "project"}
 
 
 class _Section(BaseModel):
@@ -39,10 +41,14 @@ class Completion(_Section):
     debounce_ms: int = Field(75, ge=0, le=5000, description="Wait this long after a keystroke before computing.", json_schema_extra=USER)
     max_tokens: int = Field(96, ge=1, le=1024, description="Longest suggestion, in tokens.", json_schema_extra=PROJECT)
     max_lines: int = Field(12, ge=1, le=200, description="Longest suggestion, in lines.", json_schema_extra=PROJECT)
-    max_prefix: int | None = Field(None, ge=16, le=32768, description="Tokens of text before the cursor in the prompt; empty: chosen by the machine's speed.", json_schema_extra=USER)
-    max_suffix: int | None = Field(None, ge=0, le=8192, description="Tokens of text after the cursor in the prompt; empty: chosen by the machine's speed.", json_schema_extra=USER)
+    max_prefix: int | None = Field(
+        None, ge=16, le=32768, description="Tokens before the cursor; empty: chosen by the machine's speed.", json_schema_extra=USER
+    )
+    max_suffix: int | None = Field(
+        None, ge=0, le=8192, description="Tokens after the cursor; empty: chosen by the machine's speed.", json_schema_extra=USER
+    )
     languages_off: tuple[str, ...] = Field((), description="LSP language ids without completion.", json_schema_extra=PROJECT)
-    paths_off: tuple[str, ...] = Field((), description="Glob patterns of paths (relative to the workspace folder) without completion.", json_schema_extra=PROJECT)
+    paths_off: tuple[str, ...] = Field((), description="Glob patterns of paths in the workspace without completion.", json_schema_extra=PROJECT)
 
 
 class Review(_Section):
@@ -72,7 +78,9 @@ class Engine(_Section):
 class Gateway(_Section):
     """The shared background process."""
 
-    linger_s: float = Field(5.0, ge=0, le=86400, description="End the gateway this many seconds after its last window has closed.", json_schema_extra=USER)
+    linger_s: float = Field(
+        5.0, ge=0, le=86400, description="Seconds that the gateway stays after its last window has closed.", json_schema_extra=USER
+    )
     host: str = Field("127.0.0.1", description="Address for `qwencoder-lsp serve`; loopback only.", json_schema_extra=USER)
     port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=USER)
 

@@ -15,7 +15,9 @@ from qwencoder_lsp.settings import Settings, load
 
 T = TypeVar("T")
 
-Model = Annotated[str, typer.Option("--model", envvar="QWENCODER_MODEL", help="Catalogue name or GGUF file; otherwise chosen automatically.", show_default=False)]
+Model = Annotated[
+    str, typer.Option("--model", envvar="QWENCODER_MODEL", help="Catalogue name or GGUF file; otherwise chosen automatically.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

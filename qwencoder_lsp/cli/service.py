@@ -82,7 +82,8 @@ def _text(now: Status) -> str:
     ]
     for m in now.models:
         speed = f", prefill {m.prefill_speed:.0f} and decode {m.decode_speed:.0f} tokens/s" if m.prefill_speed else ""
-        lines.append(f"model       {m.name}: {m.state}{f' on {m.device}' if m.device else ''}{f' (process {m.pid})' if m.pid else ''}{speed} {m.detail}".rstrip())
+        where = f" on {m.device} (process {m.pid})" if m.pid else ""
+        lines.append(f"model       {m.name}: {m.state}{where}{speed} {m.detail}".rstrip())
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from qwencoder_lsp.lsp.client import Ghost, Shown
 
+WIDTH = 120  # columns of the picture
 AROUND = 6  # lines of code shown before the cursor
 GHOST, CURSOR = "italic bright_black", "reverse"
 SEVERITY = {"error": "bold red", "warning": "bold yellow", "information": "bold blue", "hint": "blue"}
@@ -22,8 +24,10 @@ SEVERITY = {"error": "bold red", "warning": "bold yellow", "information": "bold 
 class Screen:
     """The terminal."""
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
+    def __init__(self, picture: Path | None = None) -> None:
+        """picture: an SVG file to write at the end."""
+        self._picture = picture
+        self._console = Console(highlight=False, record=picture is not None, width=WIDTH if picture else None)
 
     def title(self, model: str) -> None:
         """What is about to be seen."""
@@ -64,12 +68,16 @@ class Screen:
     def fix(self, name: str, before: str, after: str, trace: dict[str, Any]) -> None:
         """The fix of the first finding as a unified diff."""
         diff = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{name}", f"b/{name}", n=2)
-        self._console.print(Panel(Syntax("".join(diff), "diff", theme="ansi_dark", background_color="default"), title=f"{name}: fix", title_align="left"))
+        self._console.print(
+            Panel(Syntax("".join(diff), "diff", theme="ansi_dark", background_color="default"), title=f"{name}: fix", title_align="left")
+        )
         self._times(trace)
 
     def end(self) -> None:
         """What to do next."""
         self._console.print("Now in your own editor: the README has the few lines of set-up for Neovim, VS Code, JetBrains, Emacs and Helix.")
+        if self._picture:
+            self._console.save_svg(str(self._picture), title="qwencoder-lsp demo")
 
     def _times(self, trace: dict[str, Any]) -> None:
         times, usage = trace["timings"], trace["usage"]

@@ -23,17 +23,16 @@ REVIEWED = "shop/orders.py"
 INDENT = " " * 8
 
 
-def play(model: str) -> None:
-    """Run the session and print it. Raises QwencoderError when a step does not give what an editor would show."""
+def play(model: str, picture: Path | None = None) -> None:
+    """Run the session and print it; picture: also write it to this SVG file. Raises QwencoderError when a step does not give what an editor would show."""
     with tempfile.TemporaryDirectory(prefix="qwencoder-demo-") as directory:
         root = Path(directory).resolve() / "sample"
         with resources.as_file(resources.files("qwencoder_lsp.demo") / "sample") as sample:
             shutil.copytree(sample, root, ignore=shutil.ignore_patterns("__pycache__"))
-        asyncio.run(_play(root, model))
+        asyncio.run(_play(root, model, Screen(picture)))
 
 
-async def _play(root: Path, model: str) -> None:
-    screen = Screen()
+async def _play(root: Path, model: str, screen: Screen) -> None:
     client = EditorClient(root)
     screen.title(model)
     await client.start([sys.executable, "-m", "qwencoder_lsp.lsp"], {"QWENCODER_MODEL": model})

@@ -103,7 +103,8 @@ class Vocabulary:
         count = lib.llama_tokenize(self._vocab, data, len(data), buffer, room, False, parse_special)
         if count < 0:
             raise RequestError("The text cannot be tokenised.", "Report this with the file that it happened in.")
-        return buffer[:count]
+        ids: list[int] = buffer[:count]
+        return ids
 
     def _special(self) -> SpecialTokens:
         vocab = self._vocab
@@ -111,7 +112,7 @@ class Vocabulary:
         def known(token: int) -> int | None:
             return token if token >= 0 else None
 
-        markers = tuple(
+        markers = prefix, suffix, middle, repo, sep = tuple(
             known(f(vocab))
             for f in (
                 lib.llama_vocab_fim_pre,
@@ -128,7 +129,7 @@ class Vocabulary:
             ids = self.tokenize_markup(name)
             if len(ids) == 1 and lib.llama_vocab_is_control(vocab, ids[0]):
                 end.add(ids[0])
-        return SpecialTokens(*markers, end=frozenset(end))
+        return SpecialTokens(prefix, suffix, middle, repo, sep, frozenset(end))
 
 
 def _metadata(model: Any, key: str) -> str:
@@ -177,7 +178,9 @@ class Context:
         c.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # without it foreign cells slow decode up to 2.5 times
         self._ctx = lib.llama_init_from_model(self._model, c)
         if not self._ctx:
-            raise EngineFailed(f"There is not enough memory for {path.name} with a context of {n_ctx} tokens.", "Lower engine.context or take a smaller model.")
+            raise EngineFailed(
+                f"There is not enough memory for {path.name} with a context of {n_ctx} tokens.", "Lower engine.context or take a smaller model."
+            )
         self._memory = lib.llama_get_memory(self._ctx)
         self.n_ctx: int = lib.llama_n_ctx(self._ctx)
         self.n_batch: int = c.n_batch
@@ -243,7 +246,7 @@ class Context:
         passed = self.decode([0], 0, 0, logits=False) == OK
         self.truncate(0, 0)
         if not (stopped and passed):
-            lib.llama_set_abort_callback(self._ctx, ctypes.cast(None, lib.ggml_abort_callback), None)
+            lib.llama_set_abort_callback(self._ctx, lib.ggml_abort_callback(), None)
         return stopped and passed
 
 

@@ -92,6 +92,6 @@ class ConstraintCompiler:
     def _build(self) -> None:
         try:
             self._tokenizer = self._make()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the waiting requests must be told
+        except Exception as error:  # whatever it is, the waiting requests must be told
             self._failure = error
         self._on_ready()

@@ -18,9 +18,9 @@ Ids = npt.NDArray[np.int32]
 class Memory(Protocol):
     """The metadata operations of a KV memory; see binding.Context."""
 
-    def truncate(self, sequence: int, length: int) -> None: ...  # noqa: D102 - documented there
+    def truncate(self, sequence: int, length: int) -> None: ...
 
-    def copy(self, source: int, target: int, length: int) -> None: ...  # noqa: D102 - documented there
+    def copy(self, source: int, target: int, length: int) -> None: ...
 
 
 @dataclass(slots=True)

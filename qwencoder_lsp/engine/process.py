@@ -110,7 +110,13 @@ def _load(spec: EngineSpec, wire: Wire) -> Engine:
         prefill, decode_speed = calibrate.measure(context)
     device = "GPU" if gpu else f"CPU, {threads} threads"
     info = EngineInfo(spec.name, context.n_ctx, context.vocabulary.n_vocab, threads, gpu, device, prefill, decode_speed, load_ms)
-    log.info("loaded %s in %.0f ms on %s; prefill %.0f tok/s, decode %.0f tok/s; abort in prefill: %s", *(info.model, load_ms, device), prefill, decode_speed, context.can_abort)
+    log.info(
+        "loaded %s in %.0f ms on %s; prefill %.0f tok/s, decode %.0f tok/s; abort in prefill: %s",
+        *(info.model, load_ms, device),
+        prefill,
+        decode_speed,
+        context.can_abort,
+    )
     wire.send(Ready(info))
     return Engine(context, N_SEQ, wire.send)
 

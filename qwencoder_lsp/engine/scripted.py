@@ -56,7 +56,8 @@ class ScriptedEngine:
             if stop.wait(self._script.get("token_ms", 0) / 1000) or reason:
                 break
             count += 1
-            emit, reason = stops.feed(character)
+            emit, fired = stops.feed(character)
+            reason = fired or ""
             if emit:
                 self._emit(Chunk(request.id, emit, tuple(emit.encode()), (-0.1,) * len(emit.encode())))
             if not reason and count >= request.max_tokens:

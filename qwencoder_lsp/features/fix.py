@@ -57,7 +57,7 @@ async def fix_finding(snapshot: Snapshot, finding: Finding, gateway: Gateway, se
     return await _ask_for_fix(snapshot, _Problem(span, finding.message, title), gateway, settings)
 
 
-async def fix_diagnostic(  # noqa: PLR0917 - the parts of an LSP diagnostic, in the order of that protocol
+async def fix_diagnostic(
     snapshot: Snapshot, span: Span, message: str, source: str, code: str, gateway: Gateway, settings: Settings
 ) -> Fix:
     """Edits that repair a diagnostic at `span`: its `message`, the tool that gave it (`source`, "ruff") and its `code` ("F841"), both possibly empty.

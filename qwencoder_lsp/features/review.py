@@ -118,7 +118,7 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
 def _changes(snapshot: Snapshot, window: Span, answer: Answer, dropped: Counter[str]) -> list[_Change]:
     """The differences that are worth an explanation, in the order of the text."""
     code = code_block(answer.text)
-    if code is None:
+    if not code or not code.strip():
         dropped["no code in the answer"] += 1
         return []
     text, language, old = snapshot.text, snapshot.language, window.of(snapshot.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -27,11 +27,11 @@ from qwencoder_lsp.gateway.protocol import (
 class Gateway(Protocol):
     """What features need of a gateway. Streams end with End or raise a QwencoderError; closing one (aclose) cancels the work behind it."""
 
-    def complete(self, request: CompleteRequest) -> AsyncIterator[Event]:
+    def complete(self, request: CompleteRequest) -> AsyncGenerator[Event, None]:
         """Fill in the middle."""
         ...
 
-    def chat(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer a conversation."""
         ...
 
@@ -42,15 +42,15 @@ class GatewayClient:
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self._http = http
 
-    def complete(self, request: CompleteRequest) -> AsyncIterator[Event]:
+    def complete(self, request: CompleteRequest) -> AsyncGenerator[Event, None]:
         """Fill in the middle: Start, Piece..., End. Raises QwencoderError subclasses while iterating."""
         return self._stream("/qwencoder/complete", asdict(request))
 
-    def chat(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer a conversation: Start, Piece..., End. Raises QwencoderError subclasses while iterating."""
         return self._stream("/qwencoder/chat", asdict(request))
 
-    def pull(self, request: PullRequest) -> AsyncIterator[Event]:
+    def pull(self, request: PullRequest) -> AsyncGenerator[Event, None]:
         """Download a model: Progress..., End. Raises DownloadError or ModelError while iterating."""
         return self._stream("/qwencoder/models/pull", asdict(request))
 
@@ -58,13 +58,13 @@ class GatewayClient:
         """The gateway's state now. Raises GatewayError when it is gone."""
         return _status(await self._json("GET", "/qwencoder/status"))
 
-    async def events(self) -> AsyncIterator[Status]:
+    async def events(self) -> AsyncGenerator[Status, None]:
         """One Status now and one at each change. While this is open the gateway stays. Raises GatewayError when the gateway goes."""
         async with self._connection("GET", "/qwencoder/events", None) as response:
             async for line in _lines(response):
                 yield _status(json.loads(line))
 
-    def listen(self, request: ListenRequest) -> AsyncIterator[Event]:
+    def listen(self, request: ListenRequest) -> AsyncGenerator[Event, None]:
         """Serve on TCP too, until the iterator is closed: one Listening. Raises GatewayError when the address cannot be had."""
         return self._stream("/qwencoder/listen", asdict(request))
 
@@ -88,7 +88,7 @@ class GatewayClient:
     def _connection(self, method: str, path: str, body: Any) -> _Connection:
         return _Connection(self._http, method, path, body)
 
-    async def _stream(self, path: str, body: Any) -> AsyncIterator[Event]:
+    async def _stream(self, path: str, body: Any) -> AsyncGenerator[Event, None]:
         ended = False
         async with self._connection("POST", path, body) as response:
             async for line in _lines(response):

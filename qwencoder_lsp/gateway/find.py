@@ -109,10 +109,15 @@ async def _start(settings: Settings) -> GatewayClient:
     log_file = paths.log_dir() / "gateway.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     size = log_file.stat().st_size if log_file.exists() else 0
-    flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
+    new_group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # exists on Windows alone, where start_new_session does nothing
     with log_file.open("ab") as output:
         process = subprocess.Popen(  # noqa: ASYNC220 - it must outlive this event loop
-            [sys.executable, "-m", "qwencoder_lsp.http"], stdin=subprocess.PIPE, stdout=output, stderr=output, **flags
+            [sys.executable, "-m", "qwencoder_lsp.http"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            creationflags=new_group,
         )
     assert process.stdin is not None
     process.stdin.write(json.dumps(settings.model_dump()).encode())

@@ -34,11 +34,19 @@ def public_app(service: Service) -> FastAPI:
     async def health() -> dict[str, Any]:
         status = service.status
         models = [{"name": m.name, "state": m.state, "device": m.device} for m in status.models]
-        return {"status": "ok", "version": __version__, "completion_model": status.completion_model, "chat_model": status.chat_model, "models": models}
+        return {
+            "status": "ok",
+            "version": __version__,
+            "completion_model": status.completion_model,
+            "chat_model": status.chat_model,
+            "models": models,
+        }
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        rows = [{"id": m.name, "object": "model", "created": started, "owned_by": "qwencoder-lsp", "meta": {"size": m.size}} for m in store.installed()]
+        rows = [
+            {"id": m.name, "object": "model", "created": started, "owned_by": "qwencoder-lsp", "meta": {"size": m.size}} for m in store.installed()
+        ]
         return {"object": "list", "data": rows}
 
     return app

@@ -32,8 +32,8 @@ class Service:
     @property
     def status(self) -> Status:
         """The state now."""
-        names = [self._auto(role) for role in ("completion", "chat")]
-        return Status(os.getpid(), __version__, len(self._watchers), self._active, *names, self.listening, self.host.states())
+        completion, chat = self._auto("completion"), self._auto("chat")
+        return Status(os.getpid(), __version__, len(self._watchers), self._active, completion, chat, self.listening, self.host.states())
 
     def changed(self) -> None:
         """Tell every watcher that the status is another."""
@@ -74,7 +74,7 @@ class Service:
                 return
             try:
                 await asyncio.wait_for(self.stopping.wait(), 0.5)
-            except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+            except asyncio.TimeoutError:  # not the built-in class before Python 3.11
                 continue
 
     def stop(self) -> None:

@@ -80,7 +80,7 @@ class EditorClient:
         """End the server as an editor does when it closes."""
         await self._client.shutdown_async(None)
         self._client.exit(None)
-        await self._client.stop()
+        await self._client.stop()  # type: ignore[no-untyped-call]  # pygls leaves it without types
 
     def open(self, path: Path, language: str) -> str:
         """Open a file; returns its text."""

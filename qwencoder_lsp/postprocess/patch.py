@@ -67,8 +67,8 @@ def surrounding(text: str, span: Span, most: int = 10) -> Span:
 def reindent(new: str, old: str) -> str:
     """`new` moved as a whole to the indentation of `old`, and to its style (tabs or spaces). Line endings become "\\n".
 
-    The first non-blank lines of both are laid on each other. When only the first line of `new` stands elsewhere (a model that began its
-    answer after the indentation), only that line moves.
+    The first non-blank lines of both are laid on each other. When the other lines of `new` are indented as those of `old` are already (a model that
+    began its answer after the indentation), only the first line moves.
     """
     lines = _lines(new)
     unit = _unit(old)
@@ -78,8 +78,8 @@ def reindent(new: str, old: str) -> str:
         return "\n".join(lines)
     first = filled[0]
     shift = width - _width(_indent(lines[first]))
-    rest = [_width(_indent(lines[i])) for i in filled[1:]]
-    alone = shift > 0 and rest and min(rest) >= width
+    rest, old_rest = _rest_width(lines), _rest_width(_lines(old))
+    alone = shift > 0 and rest is not None and old_rest is not None and rest >= old_rest
     restyle = unit is not None and any(unit != style for line in lines if (style := _style(line)))
     for i in filled:
         move = shift if i == first or not alone else 0
@@ -209,6 +209,11 @@ def _width(indent: str) -> int:
 
 def _style(line: str) -> str:
     return _indent(line)[:1]
+
+
+def _rest_width(lines: list[str]) -> int | None:
+    """The least indentation behind the first non-blank line, in columns; None when nothing follows."""
+    return min([_width(_indent(line)) for line in lines if line.strip()][1:], default=None)
 
 
 def _unit(text: str) -> str | None:

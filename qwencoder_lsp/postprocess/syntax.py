@@ -63,7 +63,7 @@ def statements(language: str) -> frozenset[str]:
 
 
 def parse_errors(text: str, language: str) -> int | None:
-    """How many syntax errors `text` has: ERROR and MISSING nodes, and for Python one more when the compiler's parser refuses it.
+    """How many syntax errors `text` has: ERROR and MISSING nodes, and for Python one more when its compiler refuses it.
 
     None when there is no grammar for the LSP language id `language`.
     """
@@ -92,8 +92,8 @@ def same_code(a: str, b: str, language: str) -> bool:
 
     Without a grammar for the LSP language id `language` they must be equal but for white space at line ends and blank lines.
     """
-    if language == "python" and _python_error(a) is None and _python_error(b) is None:
-        return ast.dump(ast.parse(a)) == ast.dump(ast.parse(b))
+    if language == "python" and (tree := _python_tree(a)) is not None and (other := _python_tree(b)) is not None:
+        return tree == other
     roots = _parse(a, language), _parse(b, language)
     if roots[0] is None or roots[1] is None:
         return [line.rstrip() for line in a.split("\n") if line.strip()] == [line.rstrip() for line in b.split("\n") if line.strip()]
@@ -159,15 +159,24 @@ def _tokens(root: Node) -> list[tuple[int, bytes | None]]:
     return found
 
 
+def _python_tree(text: str) -> str | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in _python_error
+        try:
+            return ast.dump(ast.parse(text))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None  # the grammar's leaves are compared instead
+
+
 def _python_error(text: str) -> str | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the parser warns of invalid escapes in the user's strings; that is not asked here
+        warnings.simplefilter("ignore")  # the compiler warns of invalid escapes in the user's strings; that is not asked here
         try:
-            ast.parse(text)
+            compile(text, "document", "exec", dont_inherit=True)  # also what no grammar knows, such as `return` outside of a function
         except SyntaxError as error:
             return f"line {error.lineno}: {error.msg}"
         except ValueError as error:  # NUL characters before Python 3.12, lone surrogates
             return f"line 1: {error}"
         except (RecursionError, MemoryError):
-            return None  # nested too deeply for the compiler's parser: tree-sitter's count stands alone
+            return None  # nested too deeply for the compiler: tree-sitter's count stands alone
     return None

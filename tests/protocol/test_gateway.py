@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ import httpx2
 import pytest
 
 from qwencoder_lsp import paths, settings
+from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.errors import EngineCrashed, EngineFailed, GatewayError, ModelCorrupt, ModelMissing, ModelUnknown, RequestError
 from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.find import connect
 from qwencoder_lsp.gateway.protocol import CompleteRequest, End, Listening, ListenRequest, Piece
-from qwencoder_lsp.core.prompt import PromptParts
 from tests.protocol.gateways import alive, ask, collect, end, fill, gateway, until, wait
-
 
 
 async def test_a_completion_streams_and_ends_with_its_account(script: Any) -> None:
@@ -72,7 +70,7 @@ async def test_windows_that_start_at_once_get_one_gateway(script: Any) -> None:
 async def test_closing_a_stream_stops_the_engine_even_before_its_first_token(script: Any) -> None:
     script(default="x", prefill_ms=60_000)
     async with gateway() as client:
-        async with aclosing(client.complete(fill("a"))) as events:  # type: ignore[type-var]  # an async generator
+        async with aclosing(client.complete(fill("a"))) as events:
             await anext(events)
             await until(client, lambda s: s.active == 1)
         await until(client, lambda s: s.active == 0, seconds=5)
@@ -149,7 +147,7 @@ async def test_a_damaged_address_file_does_not_matter(script: Any) -> None:
 async def test_the_gateway_ends_when_its_last_window_has_closed(script: Any) -> None:
     script(default="x")
     client = await connect(settings.load(editor={"gateway": {"linger_s": 0.5}})[0])
-    async with aclosing(client.events()) as events:  # type: ignore[type-var]  # an async generator
+    async with aclosing(client.events()) as events:
         status = await anext(events)
         await collect(client.complete(fill("a")))
         engine = (await client.status()).models[0].pid
@@ -267,7 +265,7 @@ async def test_an_impostor_on_the_socket_gets_neither_token_nor_text(script: Any
 async def test_serving_on_tcp_lasts_as_long_as_someone_wants_it(script: Any) -> None:
     script(default="x")
     async with gateway() as client:
-        async with aclosing(client.listen(ListenRequest("127.0.0.1", 0))) as events:  # type: ignore[type-var]  # an async generator
+        async with aclosing(client.listen(ListenRequest("127.0.0.1", 0))) as events:
             event = await anext(events)
             assert isinstance(event, Listening)
             base = f"http://{event.address}"
@@ -317,7 +315,7 @@ async def test_no_source_text_reaches_the_logs(script: Any) -> None:
     async with gateway() as client:
         await collect(client.complete(fill("SECRETPREFIX", "SECRETSUFFIX")))
         await collect(client.chat(ask("SECRETQUESTION")))
-    time.sleep(0.2)
+    await asyncio.sleep(0.2)
     logs = "".join(f.read_text("utf-8") for f in paths.log_dir().glob("*.log"))
     assert "gateway" in logs
     assert "SECRET" not in logs

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.protocol.windows import INVOKED, URI, Window, between, log_text, window
+from tests.protocol.windows import INVOKED, URI, between, log_text, window
 
-UTF8, UTF16, UTF32 = "utf-8", "utf-16", "utf-32"
 SLOW = {"default": "slow answer", "prefill_ms": 60_000}
 
 
@@ -43,13 +42,12 @@ def test_accepting_runs_a_command_that_is_counted(tmp_path: Path) -> None:
     assert counts["inline: shown"] == 1
 
 
-@pytest.mark.parametrize(("encoding", "column"), [(UTF8, 13), (UTF16, 11), (UTF32, 10)])
+@pytest.mark.parametrize(("encoding", "column"), [("utf-8", 12), ("utf-16", 9), ("utf-32", 8)])
 def test_the_cursor_behind_an_emoji_is_found_in_every_encoding(tmp_path: Path, encoding: str, column: int) -> None:
     with window(tmp_path, {"rules": [{"contains": 'say("hé😀<|fim_suffix|>', "text": "llo"}]}) as w:
         answer = w.initialize({"general": {"positionEncodings": [encoding]}})
         assert answer["capabilities"]["positionEncoding"] == encoding
-        w.open('  say("hé😀")\n'.removeprefix("  "))
-        column -= 2
+        w.open('say("hé😀")\n')
         found = item(w.inline(0, column))
         assert found["insertText"] == 'say("hé😀llo'
         assert found["range"] == between((0, 0), (0, column))
@@ -73,7 +71,6 @@ def test_a_byte_order_mark_and_tabs_count_as_one_column_each(tmp_path: Path) -> 
         w.open("\ufeffdef f():\n\tx = \n")
         found = item(w.inline(1, 5))
         assert (found["insertText"], found["range"]) == ("\tx = 1", between((1, 0), (1, 5)))
-        assert item(w.inline(0, 9))["insertText"] == "\ufeffdef f():" if w.inline(0, 9)["items"] else True
 
 
 def test_a_position_out_of_range_is_the_end_of_the_line_or_file(tmp_path: Path) -> None:
@@ -165,7 +162,8 @@ def test_a_cancelled_request_is_answered_though_the_engine_is_busy(tmp_path: Pat
         w.initialize()
         w.open("x = ")
         id_ = w.begin_inline(0, 4)
-        w.wait(lambda _: w.ready()["active"] == 1)
+        while w.ready()["active"] == 0:
+            time.sleep(0.02)
         w.send({"method": "$/cancelRequest", "params": {"id": id_}})
         assert w.answer(id_)["error"]["code"] == -32800
         assert w.last_reason() == "cancelled"

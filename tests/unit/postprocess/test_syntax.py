@@ -91,6 +91,7 @@ def test_min_lines_passes_over_functions_on_one_line() -> None:
         ("x = [1,2]\n", "x = [1, 2]  # two\n", "python", True),
         ("if a:\n    b()\n    c()\n", "if a:\n    b()\nc()\n", "python", False),
         ("x = 'a'\n", 'x = "a"\n', "python", True),
+        ('x = "\\d"\n', 'x = "\\d" \n', "python", True),
         ("f( a );\n", "f(a); // call\n", "javascript", True),
         ("f(a);\n", "f(b);\n", "javascript", False),
         ("if a: b(\n", "if a:  b(\n", "python", True),
