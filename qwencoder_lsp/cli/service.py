@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections import deque
@@ -15,8 +14,8 @@ import typer
 from qwencoder_lsp import paths
 from qwencoder_lsp.cli.options import Json, Model, settings, with_gateway
 from qwencoder_lsp.errors import GatewayError
+from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.client import GatewayClient
-from qwencoder_lsp.gateway.find import connect
 from qwencoder_lsp.gateway.protocol import Listening, ListenRequest, Status
 from qwencoder_lsp.settings import Settings
 
@@ -51,20 +50,16 @@ def stop() -> None:
     except GatewayError:
         print("No gateway is running.")
         return
-    asyncio.run(_gone())
+    _wait_for_its_end()
     print(f"The gateway (process {pid}) has ended.")
 
 
-async def _gone() -> None:
+def _wait_for_its_end() -> None:
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            client = await connect(settings(), start=False)
-        except GatewayError:
-            return
-        await client.close()
-        await asyncio.sleep(0.05)
-    raise GatewayError("The gateway has not ended within 10 s.", "See: qwencoder-lsp logs")
+    while rendezvous.gateway_lives():
+        if time.monotonic() > deadline:
+            raise GatewayError("The gateway has not ended within 10 s.", "See: qwencoder-lsp logs")
+        time.sleep(0.05)
 
 
 def status(as_json: Json = False) -> None:

@@ -24,7 +24,10 @@ INDENT = " " * 8
 
 
 def play(model: str, picture: Path | None = None) -> None:
-    """Run the session and print it; picture: also write it to this SVG file. Raises QwencoderError when a step does not give what an editor would show."""
+    """Run the session and print it; picture: also write it to this SVG file.
+
+    Raises QwencoderError when a step does not give what an editor would show.
+    """
     with tempfile.TemporaryDirectory(prefix="qwencoder-demo-") as directory:
         root = Path(directory).resolve() / "sample"
         with resources.as_file(resources.files("qwencoder_lsp.demo") / "sample") as sample:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from typing import Any, BinaryIO
 
@@ -151,26 +151,28 @@ _OPS: dict[str, type[Any]] = {c.__name__.lower(): c for c in (Generate, Cancel, 
 
 def encode(message: ToEngine | FromEngine) -> bytes:
     """The message as one frame."""
-    body = json.dumps({"op": type(message).__name__.lower(), **asdict(message)}, ensure_ascii=False, separators=(",", ":")).encode()
+    # dataclasses.asdict would copy the thousands of tokens of a prompt one by one
+    values = {f.name: getattr(message, f.name) for f in fields(message)}
+    body = json.dumps({"op": type(message).__name__.lower(), **values}, ensure_ascii=False, separators=(",", ":"), default=asdict).encode()
     return HEADER.pack(len(body)) + body
 
 
 def decode(body: bytes) -> ToEngine | FromEngine:
     """The message in a frame's body. Raises ValueError on anything else."""
     try:
-        fields = json.loads(body)
-        cls = _OPS[fields.pop("op")]
+        found = json.loads(body)
+        cls = _OPS[found.pop("op")]
         for name, build in (("stops", _stops), ("sampling", lambda v: Sampling(**v)), ("info", lambda v: EngineInfo(**v))):
-            if name in fields:
-                fields[name] = build(fields[name])
-        if fields.get("constraint"):
-            fields["constraint"] = Constraint(**fields["constraint"])
-        if "priority" in fields:
-            fields["priority"] = Priority(fields["priority"])
+            if name in found:
+                found[name] = build(found[name])
+        if found.get("constraint"):
+            found["constraint"] = Constraint(**found["constraint"])
+        if "priority" in found:
+            found["priority"] = Priority(found["priority"])
         for name in ("tokens", "stop_tokens", "logprobs"):
-            if name in fields:
-                fields[name] = tuple(fields[name])
-        message: ToEngine | FromEngine = cls(**fields)
+            if name in found:
+                found[name] = tuple(found[name])
+        message: ToEngine | FromEngine = cls(**found)
         return message
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"bad engine message: {error}") from error

@@ -68,5 +68,8 @@ class ByteTokenizer:
 
     def text(self, tokens: list[int] | tuple[int, ...]) -> str:
         """The text of the ids, special tokens spelled out."""
-        out = b"".join(bytes([t]) if t < 256 else self.MARKUP[t - 256].encode() for t in tokens)
+        out = b"".join(_PIECES[t] for t in tokens)
         return out.decode("utf-8", "replace")
+
+
+_PIECES = [bytes([i]) for i in range(256)] + [mark.encode() for mark in ByteTokenizer.MARKUP]

@@ -7,6 +7,7 @@ run behind the gateway. Knows nothing of editors.
 from __future__ import annotations
 
 import uuid
+from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
 
@@ -46,13 +47,14 @@ async def complete(
     )
     gathered = perf_counter()
     raw, model, end = "", "", End("cancelled")
-    async for event in gateway.complete(request):
-        if isinstance(event, Start):
-            model = event.model
-        elif isinstance(event, Piece):
-            raw += event.text
-        elif isinstance(event, End):
-            end = event
+    async with aclosing(gateway.complete(request)) as events:
+        async for event in events:
+            if isinstance(event, Start):
+                model = event.model
+            elif isinstance(event, Piece):
+                raw += event.text
+            elif isinstance(event, End):
+                end = event
     if end.reason in ("superseded", "cancelled"):
         return Completion(None, Reason.SUPERSEDED, end.reason, model, end.usage, end.timings)
 

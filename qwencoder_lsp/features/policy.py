@@ -47,7 +47,7 @@ def silence(snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bo
 def stop_rules(snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bool) -> Stops:
     """One line when the cursor is between text, otherwise up to the end of the block that the cursor's line is in.
 
-    In front of a line's first text whole lines may be wanted: with one line only, 3 of 40 single-line holes that the model filled well were lost.
+    In front of a line's first text several lines may be wanted: with one line there, 2 of 34 good answers of the 1.5B to single-line holes were lost.
     """
     before, rest = line_around(snapshot.text, offset)
     after_newline_ms = EXPLICIT_MS if explicit else AUTOMATIC_MS

@@ -44,7 +44,7 @@ class Actions:
             return []
         found = [*self._finding_fixes(document, params), *self._foreign_fixes(document, params), *self._reviews(document, params)]
         only = params.context.only
-        wanted = [a for a in found if not only or any(f"{a.kind}.".startswith(f"{kind}.") for kind in only)]
+        wanted = [a for a in found if not only or any(f"{_value(a.kind)}.".startswith(f"{_value(kind)}.") for kind in only)]
         if self._session.editor.can("text_document.code_action.code_action_literal_support"):
             return wanted
         return [a.command for a in wanted if a.command]
@@ -141,3 +141,8 @@ class Actions:
     def _trace(self, reason: Reason, started: float, detail: str, fix: Fix | None = None) -> None:
         model, timings = (fix.model, fix.timings) if fix else ("", Timings())
         self._session.traces.add(Trace("-", "fix", reason, detail, model, timings=timings, total_ms=(time.perf_counter() - started) * 1000))
+
+
+def _value(kind: types.CodeActionKind | str | None) -> str:
+    """The kind as it is on the wire: lsprotocol gives members of its enumeration or plain strings, which format differently."""
+    return kind.value if isinstance(kind, types.CodeActionKind) else kind or ""
