@@ -16,7 +16,7 @@ from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
 from qwencoder_lsp.postprocess.fences import code_block
 from qwencoder_lsp.postprocess.findings import locate
-from qwencoder_lsp.postprocess.patch import minimal_edits, refusal, reindent, surrounding, whole_lines
+from qwencoder_lsp.postprocess.patch import minimal_edits, own_part, refusal, reindent, surrounding, whole_lines
 from qwencoder_lsp.postprocess.syntax import FUNCTIONS, enclosing, statements
 from qwencoder_lsp.prompt.fix import fix_messages, retry_messages
 from qwencoder_lsp.settings import Settings
@@ -57,9 +57,7 @@ async def fix_finding(snapshot: Snapshot, finding: Finding, gateway: Gateway, se
     return await _ask_for_fix(snapshot, _Problem(span, finding.message, title), gateway, settings)
 
 
-async def fix_diagnostic(
-    snapshot: Snapshot, span: Span, message: str, source: str, code: str, gateway: Gateway, settings: Settings
-) -> Fix:
+async def fix_diagnostic(snapshot: Snapshot, span: Span, message: str, source: str, code: str, gateway: Gateway, settings: Settings) -> Fix:
     """Edits that repair a diagnostic at `span`: its `message`, the tool that gave it (`source`, "ruff") and its `code` ("F841"), both possibly empty.
 
     Raises AnswerError when no answer of the model could be used, RequestError when the code is too long, and whatever QwencoderError the
@@ -119,7 +117,7 @@ def _verified(snapshot: Snapshot, region: Span, answer: Answer) -> tuple[tuple[E
         return (), "there is no code block in it"
     old = region.of(snapshot.text)
     ending = old[len(old.rstrip()) :].replace("\r\n", "\n")
-    edits = minimal_edits(snapshot.text, region, reindent(code.strip("\n").rstrip() + ending, old), snapshot.newline)
+    edits = minimal_edits(snapshot.text, region, reindent(own_part(code, old).rstrip() + ending, old), snapshot.newline)
     return edits, refusal(snapshot.text, edits, region, snapshot.language)
 
 

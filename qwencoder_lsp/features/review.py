@@ -18,7 +18,7 @@ from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
 from qwencoder_lsp.postprocess.fences import code_block
 from qwencoder_lsp.postprocess.findings import RawFinding, read_findings, same_words
-from qwencoder_lsp.postprocess.patch import UNPARSABLE, hunks, refusal, reindent, whole_lines
+from qwencoder_lsp.postprocess.patch import UNPARSABLE, hunks, own_part, refusal, reindent, whole_lines
 from qwencoder_lsp.postprocess.syntax import parse_errors, same_code
 from qwencoder_lsp.prompt.review import explain_messages, findings_schema, rewrite_messages, windows
 from qwencoder_lsp.settings import Settings
@@ -124,6 +124,8 @@ def _changes(snapshot: Snapshot, window: Span, answer: Answer, dropped: Counter[
     text, language, old = snapshot.text, snapshot.language, window.of(snapshot.text)
     if answer.cut:
         code = code[: code.rstrip("\n").rfind("\n") + 1]
+    if text[: window.start].strip():  # what comes before the window is not missing, so it is not to be added
+        code = own_part(code, old)
     found = hunks(old, reindent(code.rstrip() + "\n", old), snapshot.newline)
     if answer.cut:
         dropped["answer cut off"] += 1

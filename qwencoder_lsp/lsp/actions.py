@@ -14,6 +14,7 @@ from lsprotocol import types
 
 from qwencoder_lsp.core.report import Reason, Timings
 from qwencoder_lsp.core.results import Fix
+from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.errors import QwencoderError, RequestError, StaleDocument
 from qwencoder_lsp.lsp.diagnostics import SOURCE, Diagnostics
 from qwencoder_lsp.lsp.documents import Document
@@ -108,9 +109,11 @@ class Actions:
         document = self._session.documents.get(target.uri)
         if document is None:
             raise RequestError("Only a file that is open in the editor can be fixed.", "Open it and try again.")
-        started, revision, version = time.perf_counter(), document.revision, document.version
+        started, revision, snapshot = time.perf_counter(), document.revision, self._session.documents.snapshot(document)
         try:
-            fix = await with_progress(self._session.editor, "Fixing with Qwen-Coder", lambda _: self._make(document, target))
+            if isinstance(target, DiagnosticTarget) and target.revision != revision:
+                raise StaleDocument("The file was changed since this fix was offered.", "Open the list of actions again.")
+            fix = await with_progress(self._session.editor, "Fixing with Qwen-Coder", lambda _: self._make(snapshot, target))
             if fix and not self._session.documents.is_current(document, revision):
                 raise StaleDocument("The file was changed while the fix was made, so it was not applied.", "Ask for the fix again.")
         except QwencoderError as error:
@@ -120,20 +123,17 @@ class Actions:
         if fix is None:
             return None
         edits = [types.TextEdit(document.range(edit.span), edit.text) for edit in fix.edits]
-        return self._session.editor.workspace_edit(document.uri, version, edits)
+        return self._session.editor.workspace_edit(document.uri, snapshot.version, edits)
 
-    async def _make(self, document: Document, target: Target) -> Fix:
+    async def _make(self, snapshot: Snapshot, target: Target) -> Fix:
         from qwencoder_lsp.features.fix import fix_diagnostic, fix_finding
 
-        snapshot = self._session.documents.snapshot(document)
         settings = await self._session.configuration.settings(snapshot.root)
         if isinstance(target, FindingTarget):
-            finding = self._diagnostics.findings.get(document.uri, target.id)
+            finding = self._diagnostics.findings.get(snapshot.uri, target.id)
             if finding is None:
                 raise StaleDocument("The code of this finding was changed.", "Review the file again.")
             return await self._session.connection.run(lambda client: fix_finding(snapshot, finding, client, settings), explicit=True)
-        if target.revision != document.revision:
-            raise StaleDocument("The file was changed since this fix was offered.", "Open the list of actions again.")
         return await self._session.connection.run(
             lambda client: fix_diagnostic(snapshot, target.span, target.message, target.source, target.code, client, settings), explicit=True
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Generator
 from typing import Any, TypeVar
 
@@ -67,4 +68,5 @@ class Server(LanguageServer):
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
         """Log a failure. pygls would show a message to the user, one per key when a notification handler is broken."""
-        log.error("%s: %s", source.__name__, type(error).__name__, exc_info=error)
+        cause = sys.exc_info()[1] or error  # pygls calls this while it handles the exception that it made `error` from
+        log.error("%s: %s", source.__name__, type(cause).__name__, exc_info=cause)

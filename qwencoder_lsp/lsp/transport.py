@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from pygls.exceptions import JsonRpcException
 
@@ -46,22 +46,30 @@ class Writer:
         self._stream.close()
 
 
-async def serve(protocol: Protocol, source: BinaryIO, sink: BinaryIO) -> None:
+async def serve(protocol: Protocol, source: BinaryIO, sink: BinaryIO) -> NoReturn:
     """Serve until the process ends: by the exit notification, or with code 1 at the end of the input."""
     loop = asyncio.get_running_loop()
+    inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
     writer = Writer(sink)
     protocol.set_writer(writer)
 
     def read() -> None:
         try:
             while (body := read_message(source)) is not None:
-                loop.call_soon_threadsafe(_receive, protocol, writer, body)
+                loop.call_soon_threadsafe(inbox.put_nowait, body)
         except (OSError, ValueError) as error:
             log.warning("the input stream is broken: %s", type(error).__name__)
-        loop.call_soon_threadsafe(_input_ended)
+        loop.call_soon_threadsafe(inbox.put_nowait, None)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
-    await asyncio.Event().wait()
+    while (body := await inbox.get()) is not None:
+        try:
+            _receive(protocol, writer, body)
+        except Exception:  # whatever one message does, the next one is served
+            log.exception("a message could not be handled")
+        await asyncio.sleep(0)  # the handler's first step sees the documents as they were when its message came
+    log.info("the editor closed the input")
+    stdio.end(1)
 
 
 def read_message(stream: BinaryIO) -> bytes | None:
@@ -82,11 +90,6 @@ def read_message(stream: BinaryIO) -> bytes | None:
     return None
 
 
-def _input_ended() -> None:
-    log.info("the editor closed the input")
-    stdio.end(1)
-
-
 def _receive(protocol: Protocol, writer: Writer, body: bytes) -> None:
     try:
         fields = json.loads(body)
@@ -98,6 +101,8 @@ def _receive(protocol: Protocol, writer: Writer, body: bytes) -> None:
         _refuse(writer, None, INVALID_REQUEST, "The message is not a JSON-RPC 2.0 object.")
         return
     id_, method = fields.get("id"), fields.get("method")
+    if isinstance(method, str) and protocol.get_message_type(method) is None:
+        fields.setdefault("params", {})  # JSON-RPC lets requests leave them out, pygls does not
     try:
         message = protocol.structure_message(fields)
     except (JsonRpcException, RecursionError):

@@ -87,11 +87,14 @@ class _Lines(logging.Formatter):
         return super().format(safe)
 
     def formatException(self, ei: _ExcInfo) -> str:
-        kind, error, trace = ei
-        if _verbose() or kind is None:
+        if _verbose():
             return super().formatException(ei)
-        message = f": {error}" if isinstance(error, QwencoderError | OSError) else ""
-        return "".join(traceback.format_tb(trace)) + kind.__name__ + message
+        error, parts = ei[1], list[str]()
+        while error:
+            message = f": {error}" if isinstance(error, QwencoderError | OSError) else ""
+            parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__ + message)
+            error = error.__cause__
+        return "\ncaused by:\n".join(parts)
 
 
 def _verbose() -> bool:

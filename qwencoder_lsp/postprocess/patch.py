@@ -19,6 +19,8 @@ _ELISION = re.compile(
 )
 """A comment that stands for code that was not written out."""
 UNPARSABLE = "it does not parse"
+_ABOVE = ("@", "#", "//", "/*", "*")  # how decorators, attributes and comments begin
+_ALIKE = 0.6  # difflib ratio from which two lines are taken for versions of one
 _TAB = 4  # columns; only used to compare indentation of one style with the other
 
 
@@ -62,6 +64,28 @@ def surrounding(text: str, span: Span, most: int = 10) -> Span:
             break
         end = below.end
     return Span(start, end)
+
+
+def own_part(new: str, old: str) -> str:
+    """The part of `new` that stands for `old`, when a model also repeated what it was shown around it, or put imports before it.
+
+    It begins at the line that is most like the first line of `old`, with the decorators and comments right above it. Where `old` is one block
+    (every later line is indented deeper than its first one, or closes a bracket), the part ends with that block.
+    """
+    lines, old_lines = _lines(new), [line for line in _lines(old) if line.strip()]
+    if not old_lines:
+        return new
+    first = old_lines[0].strip()
+    alike = [SequenceMatcher(None, first, line.strip(), autojunk=False).ratio() for line in lines]
+    at = alike.index(max(alike))
+    if alike[at] < _ALIKE:
+        return new
+    start, end = at, len(lines)
+    while start and lines[start - 1].lstrip().startswith(_ABOVE):
+        start -= 1
+    if all(_within(line, old_lines[0]) for line in old_lines[1:]):
+        end = next((n for n in range(at + 1, end) if lines[n].strip() and not _within(lines[n], lines[at])), end)
+    return "\n".join(lines[start:end]).rstrip("\n") + "\n"
 
 
 def reindent(new: str, old: str) -> str:
@@ -214,6 +238,11 @@ def _style(line: str) -> str:
 def _rest_width(lines: list[str]) -> int | None:
     """The least indentation behind the first non-blank line, in columns; None when nothing follows."""
     return min([_width(_indent(line)) for line in lines if line.strip()][1:], default=None)
+
+
+def _within(line: str, head: str) -> bool:
+    """Whether `line` belongs to the block that `head` begins."""
+    return _width(_indent(line)) > _width(_indent(head)) or line.lstrip().startswith((")", "]", "}"))
 
 
 def _unit(text: str) -> str | None:

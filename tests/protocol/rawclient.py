@@ -20,11 +20,18 @@ PATIENCE_S = 60.0  # for things that must happen; a machine may be slow
 COMMAND = (sys.executable, "-m", "qwencoder_lsp.lsp")
 
 
+def frame(message: dict[str, Any]) -> bytes:
+    """The message with its header."""
+    body = json.dumps({"jsonrpc": "2.0", **message}).encode()
+    return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
 class RawClient:
-    """One server process. `answers` says what to reply to the server's requests, by method; the default is null."""
+    """One server process. `answers` says what to reply to the server's requests, by method (the default is null), `deaf_to` which get no reply."""
 
     def __init__(self, env: dict[str, str], command: tuple[str, ...] = COMMAND, stderr: Path | None = None) -> None:
         self.answers: dict[str, Callable[[Any], Any]] = {}
+        self.deaf_to: set[str] = set()
         self.received: list[dict[str, Any]] = []
         self.garbage = b""
         self._changed = threading.Condition()
@@ -44,8 +51,7 @@ class RawClient:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one framed message."""
-        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
-        self.send_bytes(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        self.send_bytes(frame(message))
 
     def notify(self, method: str, params: Any = None) -> None:
         """Send a notification."""
@@ -113,6 +119,6 @@ class RawClient:
             with self._changed:
                 self.received.append(message)
                 self._changed.notify_all()
-            if "method" in message and "id" in message:
+            if "method" in message and "id" in message and message["method"] not in self.deaf_to:
                 reply = self.answers.get(message["method"], lambda _: None)
                 self.send({"id": message["id"], "result": reply(message.get("params"))})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.protocol.rawclient import frame
 from tests.protocol.windows import INVOKED, URI, between, log_text, window
 
 SLOW = {"default": "slow answer", "prefill_ms": 60_000}
@@ -192,6 +193,21 @@ def test_a_change_while_the_answer_is_made_makes_it_null(tmp_path: Path) -> None
         assert w.last_reason() == "document changed"
 
 
+def test_a_request_means_the_text_that_was_there_when_it_was_sent(tmp_path: Path) -> None:
+    """Both messages arrive in one read; a position in the old text says nothing of the new one."""
+    with window(tmp_path, {"default": "1"}) as w:
+        w.initialize()
+        w.open("x = \n")
+        position = {"line": 0, "character": 4}
+        params = {"textDocument": {"uri": URI}, "position": position, "context": {"triggerKind": INVOKED}}
+        edit = {"range": between((0, 0), (0, 0)), "text": "if y:\n    "}
+        change = {"textDocument": {"uri": URI, "version": 2}, "contentChanges": [edit]}
+        request = frame({"id": "r", "method": "textDocument/inlineCompletion", "params": params})
+        w.send_bytes(request + frame({"method": "textDocument/didChange", "params": change}))
+        assert w.wait(lambda m: m.get("id") == "r")["result"] is None
+        assert w.last_reason() == "document changed"
+
+
 def test_a_chosen_menu_item_is_completed_as_if_it_were_accepted(tmp_path: Path) -> None:
     with window(tmp_path, {"rules": [{"contains": "print<|fim_suffix|>", "text": "(x)"}]}) as w:
         w.initialize()
@@ -289,5 +305,3 @@ def test_an_explicit_request_is_not_delayed(tmp_path: Path) -> None:
         automatic = w.begin_inline(0, 4, uri=URI)
         assert item(w.inline(0, 4, kind=INVOKED))["insertText"] == "x = 1"
         assert w.answer(automatic)["result"] is None
-
-

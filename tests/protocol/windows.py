@@ -69,7 +69,12 @@ class Window(RawClient):
 
 @contextmanager
 def window(
-    home: Path, script: dict[str, Any] | None = None, *, command: tuple[str, ...] = COMMAND, env: dict[str, str] | None = None, stderr: Path | None = None
+    home: Path,
+    script: dict[str, Any] | None = None,
+    *,
+    command: tuple[str, ...] = COMMAND,
+    env: dict[str, str] | None = None,
+    stderr: Path | None = None,
 ) -> Iterator[Window]:
     """A window with an empty home directory. The gateway that it starts ends with it."""
     client = Window(environment(home, script, env), command, stderr)

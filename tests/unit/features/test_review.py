@@ -178,6 +178,20 @@ async def test_a_long_text_is_reviewed_in_windows_that_end_between_functions(scr
     assert result.dropped == {"no code in the answer": len(windows)}
 
 
+async def test_imports_that_the_model_puts_before_a_later_window_are_no_finding(scripted: Any) -> None:
+    text = "import os\n\n\n" + CODE
+    at = text.index("def first")
+    gateway = scripted(fenced("import os\n\n\n" + FIXED[FIXED.index("def first") :]), explained("return xs[1]"))
+    (finding,) = (await review(snapshot(text), gateway, Settings(), Span(at, len(text)))).findings
+    assert finding.replacement == "return xs[0]"
+
+
+async def test_an_import_that_is_missing_at_the_start_is_a_finding(scripted: Any) -> None:
+    gateway = scripted(fenced("import os\n" + CODE), explained("def area(w, h):"))
+    (finding,) = (await review(snapshot(), gateway, Settings())).findings
+    assert finding.replacement == "import os\ndef area(w, h):"
+
+
 async def test_the_same_change_in_two_overlapping_windows_is_one_finding(scripted: Any) -> None:
     body = "".join(f"    x{n} = use(x{n - 1})\n" for n in range(60))
     text = "def f():\n" + body

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwencoder_lsp.core.text import Edit, Span, apply_edits
-from qwencoder_lsp.postprocess.patch import UNPARSABLE, Hunk, hunks, minimal_edits, refusal, reindent, surrounding, whole_lines
+from qwencoder_lsp.postprocess.patch import UNPARSABLE, Hunk, hunks, minimal_edits, own_part, refusal, reindent, surrounding, whole_lines
 
 LINES = st.lists(st.sampled_from(["", "a", "b", "  a", "  bb", "x = 1", "äö🙂"]), max_size=8)
 
@@ -92,6 +92,29 @@ def test_an_insertion_covers_the_line_above_it_or_below_it_at_the_start() -> Non
 )
 def test_new_code_takes_the_indentation_of_the_old(new: str, old: str, expected: str) -> None:
     assert reindent(new, old) == expected
+
+
+METHOD = "    def f(self):\n        return 1\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        (
+            "import a\n\n\nclass A:\n    def e(self):\n        x()\n\n    def f(self):\n        return 2\n\n    def g(self):\n        y()\n",
+            METHOD,
+            METHOD.replace("1", "2"),
+        ),
+        ("import a\n\n@property\n# why\ndef f(self):\n    return 2\n", METHOD, "@property\n# why\ndef f(self):\n    return 2\n"),
+        ("def f(self, x=None):\n    return 2\n", METHOD, "def f(self, x=None):\n    return 2\n"),
+        ("f();\nvoid g() {\n  x();\n}\n\nint h;\n", "void g() {\n  y();\n}\n", "void g() {\n  x();\n}\n"),
+        ("if a:\n    b()\nelse:\n    c()\nd()\n", "if a:\n    b()\nelse:\n    x()\n", "if a:\n    b()\nelse:\n    c()\nd()\n"),
+        ("something else\n", METHOD, "something else\n"),
+        ("x\n", "\n", "x\n"),
+    ],
+)
+def test_what_was_only_repeated_from_around_is_left_out(new: str, old: str, expected: str) -> None:
+    assert own_part(new, old) == expected
 
 
 @pytest.mark.parametrize(
