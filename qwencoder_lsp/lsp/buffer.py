@@ -12,7 +12,7 @@ from itertools import accumulate, islice
 
 from qwencoder_lsp.lsp.positions import clean, code_points, units
 
-BLOCK = 16_384  # code points; small enough to scan for a line end, large enough that 10 MB are some hundred blocks
+BLOCK = 8_192  # code points; small enough to scan for a line end at each keystroke, large enough that 10 MB are about a thousand blocks
 
 _LINE_END = re.compile("\r\n|\r|\n")
 
@@ -104,15 +104,13 @@ class Buffer:
         if line == 0:
             return 0
         index = bisect_right(self._breaks, line - 1)
-        nth = line - 1 - (self._breaks[index - 1] if index else 0)
-        match = next(islice(_LINE_END.finditer(self._blocks[index]), nth, None))
-        return self._begin(index) + match.end()
+        return self._begin(index) + _line_start(self._blocks[index], line - (self._breaks[index - 1] if index else 0))
 
     def _line_end(self, start: int) -> int:
         index = self._block_at(start)
         at = start - self._begin(index)
         while index < len(self._blocks):
-            if match := _LINE_END.search(self._blocks[index], at):
+            if self._counts[index] and (match := _LINE_END.search(self._blocks[index], at)):
                 return self._begin(index) + match.start()
             index, at = index + 1, 0
         return len(self)
@@ -121,6 +119,13 @@ class Buffer:
 def _count(text: str) -> int:
     """How many line ends `text` has."""
     return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def _line_start(text: str, number: int) -> int:
+    """Where the line after the `number`th line end begins."""
+    if text.count("\r") == text.count("\r\n"):  # every line end has a "\n", and splitting there is five times faster
+        return len(text) - len(text.split("\n", number)[number])
+    return next(islice(_LINE_END.finditer(text), number - 1, None)).end()
 
 
 def _split(text: str) -> list[str]:

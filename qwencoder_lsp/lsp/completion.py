@@ -129,7 +129,10 @@ class Completions:
         if not self._session.documents.is_current(wish.document, wish.revision):
             return Outcome(Completion(None, Reason.STALE))
         from qwencoder_lsp.features.complete import complete
+        from qwencoder_lsp.features.policy import MAX_DOCUMENT
 
+        if wish.document.length > MAX_DOCUMENT:  # known without making a snapshot, which takes 30 ms for 10 MB with an emoji in them
+            return Outcome(Completion(None, Reason.TOO_LARGE))
         at = place(self._session.documents.snapshot(wish.document), wish.offset, wish.selected)
         key = f"{self._window}:{wish.feature}:{wish.document.uri}"
         completion = await self._session.connection.run(

@@ -31,6 +31,11 @@ class Document(TextDocument):
         self._on_edit = on_edit
 
     @property
+    def length(self) -> int:
+        """Code points in the document."""
+        return len(self._buffer)
+
+    @property
     def source(self) -> str:
         """The whole text."""
         return self._buffer.text

@@ -15,6 +15,8 @@ from qwencoder_lsp.core.text import Edit, Span
 
 def moved(span: Span, edit: Edit) -> Span | None:
     """`span` after `edit`, or None when the edit changed something inside it. Text inserted at either end of the span leaves it whole."""
+    if not edit.text and edit.span.start == edit.span.end:  # editors do send edits that change nothing
+        return span
     if edit.span.end <= span.start:
         shift = len(edit.text) - (edit.span.end - edit.span.start)
         return Span(span.start + shift, span.end + shift)

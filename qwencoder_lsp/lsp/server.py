@@ -7,6 +7,7 @@ come in after `initialized`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,7 @@ def _lifecycle(server: Server, session: Session) -> None:
 def _import(*names: str) -> None:
     for name in names:
         importlib.import_module(f"qwencoder_lsp.{name}")
+    gc.freeze()  # modules stay; the collector need not look at them again in the middle of a keystroke
 
 
 async def _register(editor: Editor) -> None:

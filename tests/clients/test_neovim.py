@@ -17,7 +17,7 @@ from tests.clients.installing import Unavailable
 pytestmark = pytest.mark.client
 
 SHIPPED = Path(__file__).parents[2] / "editors/neovim"
-SERVER = [sys.executable, "-m", "qwencoder_lsp.cli", "--stdio"]
+SERVER = [sys.executable, "-m", "qwencoder_lsp.lsp"]
 
 MULTI_LINE = "if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)"
 SCRIPT = {

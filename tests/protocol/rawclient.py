@@ -120,5 +120,5 @@ class RawClient:
                 self.received.append(message)
                 self._changed.notify_all()
             if "method" in message and "id" in message and message["method"] not in self.deaf_to:
-                reply = self.answers.get(message["method"], lambda _: None)
-                self.send({"id": message["id"], "result": reply(message.get("params"))})
+                reply = self.answers.get(message["method"])
+                self.send({"id": message["id"], "result": reply(message.get("params")) if reply else None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.protocol.windows import INVOKED, URI, between, log_text, window
 SLOW = {"default": "slow answer", "prefill_ms": 60_000}
 
 
-def item(result: dict[str, object]) -> dict[str, object]:
+def item(result: Any) -> dict[str, object]:
     items = result["items"]
     assert isinstance(items, list)
     assert len(items) == 1, result

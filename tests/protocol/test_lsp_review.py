@@ -24,7 +24,7 @@ REVIEW = {
 NOTHING = {"rules": [{"contains": "fails its tests", "text": f"```python\n{CODE}```"}]}
 FOUND = between((1, 4), (1, 19))
 
-LITERALS = {"codeActionLiteralSupport": {"codeActionKind": {"valueSet": []}}}
+LITERALS: dict[str, Any] = {"codeActionLiteralSupport": {"codeActionKind": {"valueSet": []}}}
 RESOLVES = {**LITERALS, "resolveSupport": {"properties": ["edit"]}, "dataSupport": True, "tagSupport": {"valueSet": [1]}}
 PUSHED = {"workspace": {"workspaceEdit": {"documentChanges": True}}, "textDocument": {"codeAction": RESOLVES}}
 PULLED = {
@@ -286,7 +286,8 @@ def test_a_fix_that_the_model_cannot_make_is_reported_with_the_next_step(tmp_pat
 def test_data_of_somebody_elses_action_is_refused(tmp_path: Path) -> None:
     with window(tmp_path, REVIEW) as w:
         w.initialize(PUSHED)
-        for data in (None, 5, {"finding": {"x": 1}}, {"diagnostic": {}}):
+        strange: list[Any] = [None, 5, {"finding": {"x": 1}}, {"diagnostic": {}}]
+        for data in strange:
             assert "edit" not in w.request("codeAction/resolve", {"title": "x", "data": data})
         assert len(w.all("window/showMessage")) == 4
 

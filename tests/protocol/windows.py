@@ -55,15 +55,8 @@ class Window(RawClient):
 
     def ready(self) -> dict[str, Any]:
         """Wait until the gateway is connected; returns its status."""
-
-        def connected() -> bool:
-            nonlocal status
-            status = self.request("qwencoder/status")
-            return bool(status["gateway"])
-
-        status: dict[str, Any] = {}
-        assert wait(connected, 60), status
-        gateway: dict[str, Any] = status["gateway"]
+        wait(lambda: self.request("qwencoder/status")["gateway"], 60)
+        gateway: dict[str, Any] = self.request("qwencoder/status")["gateway"]
         return gateway
 
 
