@@ -123,7 +123,7 @@ def _count(text: str) -> int:
 
 def _line_start(text: str, number: int) -> int:
     """Where the line after the `number`th line end begins."""
-    if text.count("\r") == text.count("\r\n"):  # every line end has a "\n", and splitting there is five times faster
+    if text.count("\r") == text.count("\r\n"):  # every line end has a "\n", and splitting there is faster than matching
         return len(text) - len(text.split("\n", number)[number])
     return next(islice(_LINE_END.finditer(text), number - 1, None)).end()
 
