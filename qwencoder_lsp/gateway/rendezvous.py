@@ -46,7 +46,7 @@ def socket_file() -> Path:
 
 def start_lock() -> FileLock:
     """Held by the client that starts a gateway, so that two windows do not start two."""
-    return FileLock(paths.runtime_dir() / f"gateway-{PROTOCOL}.start.lock")
+    return FileLock(paths.runtime_dir() / f"gateway-{PROTOCOL}.start.lock", thread_local=False)  # taken in one thread, released in another
 
 
 def hold_life_lock() -> FileLock:

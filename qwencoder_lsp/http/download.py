@@ -7,10 +7,11 @@ import threading
 from collections.abc import AsyncGenerator
 
 from qwencoder_lsp.gateway.protocol import End, Event, Progress, PullRequest
+from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.pull import pull
 
 
-async def download(request: PullRequest) -> AsyncGenerator[Event, None]:
+async def download(service: Service, request: PullRequest) -> AsyncGenerator[Event, None]:
     """Progress..., End. Raises DownloadError, ModelError. Closing it cancels the download; a second request for the model waits for the first."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Progress | None] = asyncio.Queue()
@@ -30,6 +31,7 @@ async def download(request: PullRequest) -> AsyncGenerator[Event, None]:
         while (progress := await queue.get()) is not None:
             yield progress
         await task
+        service.changed()  # other windows learn that the model is here
         yield End("pulled")
     finally:
         cancelled.set()

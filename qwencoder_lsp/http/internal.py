@@ -84,7 +84,7 @@ def internal_app(service: Service, token: str) -> FastAPI:
 
     @app.post("/qwencoder/models/pull", dependencies=private)
     async def pull(request: PullRequest) -> JsonLines:
-        return counted(download.download(request))
+        return counted(download.download(service, request))
 
     @app.post("/qwencoder/listen", dependencies=private)
     async def serve(request: ListenRequest) -> JsonLines:
