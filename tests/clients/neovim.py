@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -117,7 +118,8 @@ class Editor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.lua("for _, c in ipairs(vim.lsp.get_clients()) do c:stop() end; vim.wait(5000, function() return #vim.lsp.get_clients() == 0 end)")
-        self._nvim.quit()
+        with contextlib.suppress(EOFError):  # Neovim ends without answering
+            self._nvim.quit()
         self._nvim.close()
 
     def open(self, path: Path) -> None:

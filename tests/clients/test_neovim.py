@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,16 @@ SHIPPED = Path(__file__).parents[2] / "editors/neovim"
 SERVER = [sys.executable, "-m", "qwencoder_lsp.lsp"]
 
 MULTI_LINE = "if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)"
+WRONG, RIGHT = "return items[1]", "return items[0]"
+REVIEWED = f"def first(items):\n    {WRONG}\n\n\ndef last(items):\n    return items[-1]\n"
+MESSAGE = "It returns the second item."
+EXPLAINED = {"findings": [{"quote": WRONG, "message": MESSAGE, "category": "logic", "severity": "error"}]}
 SCRIPT = {
     "default": "pass",
     "rules": [
+        # A review asks twice: for the corrected file, then, with that answer in the prompt, for the reasons.
+        {"contains": RIGHT, "text": json.dumps(EXPLAINED)},
+        {"contains": WRONG, "text": f"```python\n{REVIEWED.replace(WRONG, RIGHT)}```"},
         {"contains": "def add", "text": "return a + b"},
         {"contains": "def fib", "text": MULTI_LINE},
         {"contains": "# greeting", "text": "+ name"},
@@ -124,6 +132,18 @@ def test_text_typed_into_the_suggestion_is_not_inserted_twice(scripted: neovim.E
     scripted.wait(lambda: scripted.text() == "# typing on\nitems.append(1)", "the accepted text")
 
 
+def test_a_finding_of_the_review_command_is_a_diagnostic_and_its_code_action_fixes_the_file(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "review.py", REVIEWED))
+    scripted.keys(":QwencoderReview<CR>")
+    scripted.wait(lambda: scripted.lua("return #vim.diagnostic.get(0)") == 1, "a diagnostic")
+    finding = scripted.lua("return vim.diagnostic.get(0)[1]")
+    assert MESSAGE in finding["message"]
+    assert REVIEWED.splitlines()[finding["lnum"]][finding["col"] : finding["end_col"]] == WRONG
+    scripted.keys("j")
+    scripted.lua("vim.lsp.buf.code_action({ apply = true, context = { only = { 'quickfix' } } })")
+    scripted.wait(lambda: scripted.text() == REVIEWED.replace(WRONG, RIGHT).rstrip("\n"), "the fix")
+
+
 def test_the_time_from_the_last_key_to_the_ghost_text_is_printed(scripted: neovim.Editor, project: Path) -> None:
     waits = []
     for number in range(10):
@@ -141,11 +161,11 @@ def test_the_real_model_completes_a_function_that_runs(nvim: Path, tmp_path: Pat
     with start(nvim, tmp_path, {"QWENCODER_MODEL": str(model_15b)}) as editor:
         before = 'def add(a, b):\n    """Return the sum of a and b."""\n    return '
         editor.open(write(tmp_path / "project/add.py", ""))
-        editor.lua("vim.cmd('setlocal noautoindent indentexpr= ')")
+        editor.lua("vim.cmd('setlocal noautoindent indentexpr=')")
         editor.keys("i" + before.replace("\n", "<CR>"))
         ghost = editor.wait_ghost(seconds=180)
         editor.keys("<Tab>")
         editor.wait(lambda: editor.text() == before + ghost, "the accepted text")
-        functions: dict[str, object] = {}
+        functions: dict[str, Any] = {}
         exec(editor.text(), functions)  # noqa: S102 - running what the model wrote is the test
-        assert functions["add"](2, 3) == 5  # type: ignore[operator]  # the dict's values are typed object
+        assert functions["add"](2, 3) == 5

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,12 @@ def test_several_lines_in_a_crlf_file_keep_its_line_endings(server: vscode.CodeS
 
 def test_the_status_item_switches_suggestions_off_and_on(server: vscode.CodeServer) -> None:
     file = write(server, "switched.py", "# switched\n")
-    off = [{"status": "Ready"}, {"command": "Switch suggestions on or off"}, {"status": "switched off"}, {"press": "Control+End"}, {"type": "x"}]
-    on = [{"noGhost": 1000}, {"command": "Switch suggestions on or off"}, {"press": "Backspace"}, {"ghost": True}]
+    off: list[dict[str, Any]] = [
+        {"status": "Ready"},
+        {"command": "Switch suggestions on or off"},
+        {"status": "switched off"},
+        {"press": "Control+End"},
+        {"type": "x"},
+    ]
+    on: list[dict[str, Any]] = [{"noGhost": 1000}, {"command": "Switch suggestions on or off"}, {"press": "Backspace"}, {"ghost": True}]
     assert server.session(file, off + on)["ghosts"] == ["on = 1"]

@@ -147,7 +147,7 @@ class CodeServer:
             self._process.wait()
         self._output.close()
 
-    def session(self, file: Path, steps: list[dict[str, Any]], seconds: float = 120) -> dict[str, Any]:
+    def session(self, file: Path, steps: Sequence[Mapping[str, Any]], seconds: float = 120) -> dict[str, Any]:
         """Open a file in a new browser page and do the steps of vscode.mjs; returns what it reports."""
         payload = json.dumps([["openFile", f"vscode-remote://{self._address}{file}"]])
         query = urllib.parse.urlencode({"folder": str(file.parent), "payload": payload})
