@@ -54,3 +54,8 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
                 if not target.exists():  # otherwise another run was faster, and its copy is as good
                     raise
     return target
+
+
+def user_environment() -> dict[str, str]:
+    """The environment without the settings of whoever runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("QWENCODER_")}

@@ -20,7 +20,7 @@ from typing import Any
 
 import pynvim
 
-from tests.clients.installing import Unavailable, cached, require, run
+from tests.clients.installing import Unavailable, cached, require, run, user_environment
 
 NEEDED = (0, 12)
 SUITE = "forky"
@@ -107,11 +107,16 @@ class Editor:
     """A headless Neovim with one init.lua and its own home directory. Use it as a context manager."""
 
     def __init__(self, nvim: Path, init: Path, home: Path, env: dict[str, str]) -> None:
-        variables = {**env, "HOME": str(home), **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}}
+        variables = {
+            **user_environment(),
+            **env,
+            "HOME": str(home),
+            **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")},
+        }
         self.home = home
         assignments = [f"{name}={value}" for name, value in variables.items()]
         self._log = home / "state/nvim/lsp.log"
-        self._nvim: Any = pynvim.attach("child", argv=["env", *assignments, str(nvim), "--embed", "--headless", "--clean", "-u", str(init)])
+        self._nvim: Any = pynvim.attach("child", argv=["env", "-i", *assignments, str(nvim), "--embed", "--headless", "--clean", "-u", str(init)])
 
     def __enter__(self) -> Editor:
         return self

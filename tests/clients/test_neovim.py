@@ -139,7 +139,7 @@ def test_a_finding_of_the_review_command_is_a_diagnostic_and_its_code_action_fix
     finding = scripted.lua("return vim.diagnostic.get(0)[1]")
     assert MESSAGE in finding["message"]
     assert REVIEWED.splitlines()[finding["lnum"]][finding["col"] : finding["end_col"]] == WRONG
-    scripted.keys("j")
+    scripted.keys("]d")
     scripted.lua("vim.lsp.buf.code_action({ apply = true, context = { only = { 'quickfix' } } })")
     scripted.wait(lambda: scripted.text() == REVIEWED.replace(WRONG, RIGHT).rstrip("\n"), "the fix")
 

@@ -15,6 +15,7 @@ from tests.clients.installing import Unavailable
 
 pytestmark = pytest.mark.client
 
+Step = dict[str, Any]
 SERVER = [sys.executable, "-m", "qwencoder_lsp.lsp"]
 MULTI_LINE = "if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)"
 SCRIPT = {
@@ -56,7 +57,7 @@ def write(server: vscode.CodeServer, name: str, text: str) -> Path:
 
 def test_fast_typing_after_an_emoji_then_tab_gives_the_text_on_disk(server: vscode.CodeServer) -> None:
     file = write(server, "emoji.py", "# greeting\n")
-    steps = [{"status": "Ready"}, {"press": "Control+End"}, {"type": "word = '😀é' "}, {"ghost": True}, {"press": "Tab"}, {"save": True}]
+    steps: list[Step] = [{"status": "Ready"}, {"press": "Control+End"}, {"type": "word = '😀é' "}, {"ghost": True}, {"press": "Tab"}, {"save": True}]
     report = server.session(file, steps)
     assert report["ghosts"] == ["+ name"]
     assert file.read_bytes().decode() == "# greeting\nword = '😀é' + name"
@@ -65,7 +66,7 @@ def test_fast_typing_after_an_emoji_then_tab_gives_the_text_on_disk(server: vsco
 
 def test_several_lines_in_a_crlf_file_keep_its_line_endings(server: vscode.CodeServer) -> None:
     file = write(server, "crlf.py", "def fib(n):\r\n")
-    steps = [{"status": "Ready"}, {"press": "Control+End"}, {"type": "    "}, {"ghost": True}, {"press": "Tab"}, {"save": True}]
+    steps: list[Step] = [{"status": "Ready"}, {"press": "Control+End"}, {"type": "    "}, {"ghost": True}, {"press": "Tab"}, {"save": True}]
     report = server.session(file, steps)
     assert report["ghosts"] == [MULTI_LINE]
     assert file.read_bytes().decode() == f"def fib(n):\n    {MULTI_LINE}".replace("\n", "\r\n")
@@ -73,12 +74,7 @@ def test_several_lines_in_a_crlf_file_keep_its_line_endings(server: vscode.CodeS
 
 def test_the_status_item_switches_suggestions_off_and_on(server: vscode.CodeServer) -> None:
     file = write(server, "switched.py", "# switched\n")
-    off: list[dict[str, Any]] = [
-        {"status": "Ready"},
-        {"command": "Switch suggestions on or off"},
-        {"status": "switched off"},
-        {"press": "Control+End"},
-        {"type": "x"},
-    ]
-    on: list[dict[str, Any]] = [{"noGhost": 1000}, {"command": "Switch suggestions on or off"}, {"press": "Backspace"}, {"ghost": True}]
+    switch = {"command": "Switch suggestions on or off"}
+    off: list[dict[str, Any]] = [{"status": "Ready"}, switch, {"status": "switched off"}, {"press": "Control+End"}, {"type": "x"}]
+    on: list[dict[str, Any]] = [{"noGhost": 1000}, switch, {"press": "Backspace"}, {"ghost": True}]
     assert server.session(file, off + on)["ghosts"] == ["on = 1"]

@@ -17,11 +17,12 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.clients.installing import Unavailable, cached, require, run
+from tests.clients.installing import Unavailable, cached, require, run, user_environment
 
 NODE = "24.19.0"  # code-server's native part loads on Node 24 only
 CODE_SERVER = "4.139.1"
@@ -50,8 +51,8 @@ SETTINGS = {
 def node_environment() -> dict[str, str]:
     """The environment in which `node` and `npm` are of the right version. Raises Unavailable."""
     if shutil.which("node") and shutil.which("npm") and run(["node", "--version"]).startswith(f"v{NODE.split('.', maxsplit=1)[0]}."):
-        return dict(os.environ)
-    return {**os.environ, "PATH": f"{cached(f'node-{NODE}', _install_node) / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+        return user_environment()
+    return {**user_environment(), "PATH": f"{cached(f'node-{NODE}', _install_node) / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
 def chromium() -> Path:
