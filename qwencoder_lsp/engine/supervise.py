@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -113,6 +114,10 @@ class EngineProcess:
             self._process.kill()  # it holds nothing that must be saved
         await self._process.wait()
         await self._reader
+        if self._process.stdin:
+            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what was still to be written matters to nobody
+                await self._process.stdin.wait_closed()
 
     def _write(self, message: ToEngine) -> None:
         if not self.alive or self._process.stdin is None:

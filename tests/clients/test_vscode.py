@@ -75,6 +75,18 @@ def test_several_lines_in_a_crlf_file_keep_its_line_endings(server: vscode.CodeS
 def test_the_status_item_switches_suggestions_off_and_on(server: vscode.CodeServer) -> None:
     file = write(server, "switched.py", "# switched\n")
     switch = {"command": "Switch suggestions on or off"}
-    off: list[dict[str, Any]] = [{"status": "Ready"}, switch, {"status": "switched off"}, {"press": "Control+End"}, {"type": "x"}]
-    on: list[dict[str, Any]] = [{"noGhost": 1000}, switch, {"press": "Backspace"}, {"ghost": True}]
+    off: list[Step] = [{"status": "Ready"}, switch, {"status": "switched off"}, {"press": "Control+End"}, {"type": "x"}]
+    on: list[Step] = [{"noGhost": 1000}, switch, {"press": "Backspace"}, {"ghost": True}]
     assert server.session(file, off + on)["ghosts"] == ["on = 1"]
+
+
+def test_a_workspace_sets_what_a_project_may_but_not_the_command_that_is_started(server: vscode.CodeServer) -> None:
+    started = server.home / "started-by-workspace"
+    workspace = {"qwencoder.command": ["touch", str(started)], "qwencoder.completion.maxLines": 1}
+    (server.home / "other/.vscode").mkdir(parents=True)
+    (server.home / "other/.vscode/settings.json").write_text(json.dumps(workspace))
+    file = server.home / "other/fib.py"
+    file.write_text("def fib(n):\n")
+    steps: list[Step] = [{"status": "Ready"}, {"press": "Control+End"}, {"type": "    "}, {"ghost": True}]
+    assert server.session(file, steps)["ghosts"] == ["if n < 2:"]
+    assert not started.exists()
