@@ -47,7 +47,7 @@ class ByteTokenizer:
 
     MARKUP = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>")
 
-    special = SpecialTokens(256, 257, 258, 259, 260, frozenset({262, 263}))
+    special = SpecialTokens(256, 257, 258, 259, 260, frozenset(range(256, 264)))
     n_ctx_train = 32768
     chat_template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 

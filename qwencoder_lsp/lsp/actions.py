@@ -69,7 +69,12 @@ class Actions:
 
     def _finding_fixes(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
         fixes = []
-        for finding in self._diagnostics.findings.near(document.uri, document.span(params.range)):
+        findings = self._diagnostics.findings
+        # Neovim asks with the cursor's column alone, but names the diagnostics of the whole line
+        named = {d.data["id"] for d in params.context.diagnostics if isinstance(d.data, dict) and isinstance(d.data.get("id"), str)}
+        near = {f.id: f for f in findings.near(document.uri, document.span(params.range))}
+        listed = {i: f for i in named if (f := findings.get(document.uri, i))}
+        for finding in {**near, **listed}.values():
             shown = [d for d in params.context.diagnostics if isinstance(d.data, dict) and d.data.get("id") == finding.id]
             target = FindingTarget(document.uri, finding.id)
             fixes.append(self._fix(f"Fix: {finding.message}", target, shown))

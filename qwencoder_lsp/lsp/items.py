@@ -98,7 +98,9 @@ def _replaced(document: Document, at: Place, suggestion: Suggestion, start: int)
 
 
 def _anchor(document: Document, offset: int) -> int:
-    return max(document.line_span(offset).start, offset - MAX_REPEATED)
+    start = max(document.line_span(offset).start, offset - MAX_REPEATED)
+    before = document.slice(Span(start, offset))  # VS Code 1.139 shows nothing when the replaced text holds a character above U+FFFF
+    return start + max((i + 1 for i, character in enumerate(before) if ord(character) > 0xFFFF), default=0)
 
 
 def _word_start(document: Document, offset: int) -> int:

@@ -18,7 +18,7 @@ from tests.clients.installing import Unavailable
 pytestmark = pytest.mark.client
 
 SHIPPED = Path(__file__).parents[2] / "editors/neovim"
-SERVER = [sys.executable, "-m", "qwencoder_lsp.lsp"]
+SERVER = [sys.executable, "-m", "qwencoder_lsp.cli", "--stdio"]
 
 MULTI_LINE = "if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)"
 WRONG, RIGHT = "return items[1]", "return items[0]"

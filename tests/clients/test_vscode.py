@@ -16,7 +16,7 @@ from tests.clients.installing import Unavailable
 pytestmark = pytest.mark.client
 
 Step = dict[str, Any]
-SERVER = [sys.executable, "-m", "qwencoder_lsp.lsp"]
+SERVER = [sys.executable, "-m", "qwencoder_lsp.cli", "--stdio"]
 MULTI_LINE = "if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)"
 SCRIPT = {
     "default": "pass",

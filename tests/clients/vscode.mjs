@@ -9,7 +9,7 @@
 //        {command: title}   run a command from the palette
 import { createRequire } from 'node:module';
 
-const TIMEOUT = 20_000;
+const TIMEOUT = 45_000;
 const GHOST = '.monaco-editor .ghost-text-decoration, .monaco-editor .ghost-text-decoration-preview';
 const GHOST_BELOW = '.monaco-editor .suggest-preview-text .view-line';
 

@@ -193,7 +193,8 @@ def test_a_request_that_runs_while_the_gateway_is_killed_is_done_again(tmp_path:
         pid = gateway_pid(tmp_path)
         assert pid
         os.kill(pid, signal.SIGKILL)
-        assert w.answer(id_)["result"]["items"]
+        answer = w.answer(id_)["result"]
+        assert answer and answer["items"], (tmp_path / "log" / "language-server.log").read_text("utf-8")
 
 
 def test_two_windows_share_a_gateway_and_one_closing_does_not_disturb_the_other(tmp_path: Path) -> None:

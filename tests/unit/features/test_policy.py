@@ -108,6 +108,13 @@ def test_one_line_between_text_and_the_block_elsewhere(marked: str, stops: Stops
     assert stop_rules(*at_cursor(marked), settings(), explicit=False) == stops
 
 
+@pytest.mark.parametrize(("following", "indent"), [("\n\n    return x\n", 4), ("\n        more()\n", 8), ("\n            deeper()\n", 8), ("", 8)])
+def test_who_asks_may_get_the_outer_block_down_to_the_line_that_follows(following: str, indent: int) -> None:
+    snapshot, offset = at_cursor(f"        call()|{following}")
+    assert stop_rules(snapshot, offset, settings(), explicit=True).indent == indent
+    assert stop_rules(snapshot, offset, settings(), explicit=False).indent == 8
+
+
 def test_who_asks_waits_longer() -> None:
     explicit = stop_rules(*at_cursor("|"), settings(max_lines=3), explicit=True)
     assert explicit == Stops(max_lines=3, indent=0, after_newline_ms=5000)
