@@ -20,6 +20,7 @@ from qwencoder_lsp.errors import EngineCrashed, EngineFailed, from_wire
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 600.0  # a 32B model from a cold disk
+STOP_S = 3.0
 
 
 class EngineProcess:
@@ -109,15 +110,17 @@ class EngineProcess:
                 self._write(Cancel(request.id))
 
     async def stop(self) -> None:
-        """End the process."""
-        if self._process.returncode is None:
+        """End the process: it does so by itself when its pipe closes."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_S)
+        except asyncio.TimeoutError:
             self._process.kill()  # it holds nothing that must be saved
-        await self._process.wait()
+            await self._process.wait()
         await self._reader
-        if self._process.stdin:
-            self._process.stdin.close()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what was still to be written matters to nobody
-                await self._process.stdin.wait_closed()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what was still to be written matters to nobody
+            await self._process.stdin.wait_closed()
 
     def _write(self, message: ToEngine) -> None:
         if not self.alive or self._process.stdin is None:

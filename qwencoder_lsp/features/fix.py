@@ -91,7 +91,7 @@ def fix_region(snapshot: Snapshot, span: Span, limit: int) -> Span:
 
 async def _ask_for_fix(snapshot: Snapshot, problem: _Problem, gateway: Gateway, settings: Settings) -> Fix:
     text = snapshot.text
-    tokens = min(settings.review.max_tokens, (settings.engine.context - CONTEXT_CHARS) // 3)
+    tokens = min(settings.review.max_tokens, max(64, (settings.engine.context - CONTEXT_CHARS) // 3))  # a retry holds the region three times
     region = fix_region(snapshot, problem.span, int(tokens * CHARS_PER_TOKEN))
     line = whole_lines(text, Span(problem.span.start, problem.span.start)).of(text)
     messages = fix_messages(region.of(text).replace("\r\n", "\n"), snapshot.language, problem.text, line, _context(text, region))

@@ -24,7 +24,8 @@ from qwencoder_lsp.prompt.review import explain_messages, findings_schema, rewri
 from qwencoder_lsp.settings import Settings
 
 CHARS_PER_TOKEN = 2.4  # dense code; prose and indented code have more, so that an answer as long as its window fits max_tokens
-SHORT_ANSWER = 512  # tokens set aside for the prompt's own words and the explanations
+SHORT_ANSWER = 512  # tokens that are always enough for the explanation of a few changes
+SMALLEST_WINDOW = 64  # tokens; less is no code to judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selec
     region = whole_lines(text, selection) if selection else Span(0, len(text))
     tally = _Tally()
     findings: dict[tuple[int, int], Finding] = {}
-    limit = _window_size(settings)
+    limit = int(_answer_size(settings) * CHARS_PER_TOKEN)
     for window in windows(text, region, limit):
         if window.end - window.start > limit:
             tally.dropped["line too long to review"] += 1
@@ -83,10 +84,9 @@ async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selec
     return Review(tuple(kept[:most]), dict(tally.dropped), tally.answers[0].model, total_usage(tally.answers), total_timings(tally.answers))
 
 
-def _window_size(settings: Settings) -> int:
-    """Code points per window: its rewritten text must fit the longest answer, and both together the model's context."""
-    tokens = min(settings.review.max_tokens, (settings.engine.context - SHORT_ANSWER) // 2)
-    return max(400, int(tokens * CHARS_PER_TOKEN))
+def _answer_size(settings: Settings) -> int:
+    """Tokens of a rewritten window. The second turn holds it four times: as it was, as it became, and both again in the list of changes."""
+    return min(settings.review.max_tokens, max(SMALLEST_WINDOW, (settings.engine.context - SHORT_ANSWER) // 4))
 
 
 async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, settings: Settings, tally: _Tally) -> list[Finding]:
@@ -107,7 +107,7 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
         replace(
             request,
             messages=explain_messages(request.messages, rewritten.text, [(change.old, change.new) for change in changes]),
-            max_tokens=max(SHORT_ANSWER, settings.review.max_tokens),
+            max_tokens=max(SHORT_ANSWER, _answer_size(settings)),
             json_schema=findings_schema([change.quote for change in changes]),
         ),
     )

@@ -7,10 +7,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Any, Protocol
 
-import httpx2
-
 from qwencoder_lsp.core.report import Timings, Usage
 from qwencoder_lsp.errors import EngineCrashed, GatewayError, from_wire
+from qwencoder_lsp.gateway.http1 import LocalHttp, Reply
 from qwencoder_lsp.gateway.protocol import (
     EVENT_NAMES,
     ChatRequest,
@@ -37,9 +36,9 @@ class Gateway(Protocol):
 
 
 class GatewayClient:
-    """A connection pool to one gateway. Safe for many concurrent streams in one event loop."""
+    """A client of one gateway. Safe for many concurrent streams in one event loop."""
 
-    def __init__(self, http: httpx2.AsyncClient) -> None:
+    def __init__(self, http: LocalHttp) -> None:
         self._http = http
 
     def complete(self, request: CompleteRequest) -> AsyncGenerator[Event, None]:
@@ -60,8 +59,9 @@ class GatewayClient:
 
     async def events(self) -> AsyncGenerator[Status, None]:
         """One Status now and one at each change. While this is open the gateway stays. Raises GatewayError when the gateway goes."""
-        async with self._connection("GET", "/qwencoder/events", None) as response:
-            async for line in _lines(response):
+        async with await self._http.send("GET", "/qwencoder/events") as reply:
+            await _check(reply)
+            async for line in _lines(reply):
                 yield _status(json.loads(line))
 
     def listen(self, request: ListenRequest) -> AsyncGenerator[Event, None]:
@@ -74,24 +74,18 @@ class GatewayClient:
 
     async def close(self) -> None:
         """Close the connections; the gateway lives on."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def _json(self, method: str, path: str, body: Any = None) -> Any:
-        try:
-            response = await self._http.request(method, path, json=body, timeout=30)
-        except httpx2.HTTPError as error:
-            raise _gone(error) from error
-        if response.status_code >= 400:
-            raise _refused(response)
-        return response.json()
-
-    def _connection(self, method: str, path: str, body: Any) -> _Connection:
-        return _Connection(self._http, method, path, body)
+        async with await self._http.send(method, path, _encoded(body)) as reply:
+            await _check(reply)
+            return json.loads(await reply.body())
 
     async def _stream(self, path: str, body: Any) -> AsyncGenerator[Event, None]:
         ended = False
-        async with self._connection("POST", path, body) as response:
-            async for line in _lines(response):
+        async with await self._http.send("POST", path, _encoded(body)) as reply:
+            await _check(reply)
+            async for line in _lines(reply):
                 event = _event(json.loads(line))
                 ended = isinstance(event, End)
                 yield event
@@ -99,48 +93,28 @@ class GatewayClient:
             raise EngineCrashed("The gateway closed the answer before its end.", "Ask again; if it repeats, see: qwencoder-lsp logs")
 
 
-class _Connection:
-    """An open streaming response; httpx2's errors leave as GatewayError."""
-
-    def __init__(self, http: httpx2.AsyncClient, method: str, path: str, body: Any) -> None:
-        self._manager = http.stream(method, path, json=body, timeout=httpx2.Timeout(10, read=None))
-
-    async def __aenter__(self) -> httpx2.Response:
-        try:
-            response = await self._manager.__aenter__()
-        except httpx2.HTTPError as error:
-            raise _gone(error) from error
-        if response.status_code >= 400:
-            await response.aread()
-            await self._manager.__aexit__(None, None, None)
-            raise _refused(response)
-        return response
-
-    async def __aexit__(self, *exc: Any) -> None:
-        await self._manager.__aexit__(*exc)
+def _encoded(body: Any) -> bytes:
+    return b"" if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-async def _lines(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The lines of the body, straight from its blocks: httpx2's own line iterator goes through three more generators for each."""
+async def _lines(reply: Reply) -> AsyncGenerator[bytes, None]:
     rest = b""
+    async for block in reply.blocks():
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield line
+
+
+async def _check(reply: Reply) -> None:
+    """Raise the error of a reply that is one."""
+    if reply.status < 400:
+        return
+    body = await reply.body()
     try:
-        async for block in response.aiter_raw():
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                yield line
-    except httpx2.HTTPError as error:
-        raise _gone(error) from error
-
-
-def _gone(error: Exception) -> GatewayError:
-    return GatewayError(f"The gateway does not answer ({type(error).__name__}).", "It is started again at the next request.")
-
-
-def _refused(response: httpx2.Response) -> Exception:
-    try:
-        return from_wire(response.json()["error"])
+        error = from_wire(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        return GatewayError(f"The gateway refused the request with status {response.status_code}.", "See: qwencoder-lsp logs")
+        error = GatewayError(f"The gateway refused the request with status {reply.status}.", "See: qwencoder-lsp logs")
+    raise error
 
 
 def _event(fields: dict[str, Any]) -> Event:

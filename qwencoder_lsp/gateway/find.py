@@ -15,13 +15,13 @@ import sys
 import threading
 import time
 
-import httpx2
 from filelock import Timeout
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.errors import GatewayError
 from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.client import GatewayClient
+from qwencoder_lsp.gateway.http1 import LocalHttp, Streams
 from qwencoder_lsp.gateway.protocol import PROTOCOL
 from qwencoder_lsp.gateway.rendezvous import Address
 from qwencoder_lsp.settings import Settings
@@ -29,6 +29,7 @@ from qwencoder_lsp.settings import Settings
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
+HELLO_S = 5.0
 
 
 async def connect(settings: Settings, *, start: bool = True) -> GatewayClient:
@@ -56,35 +57,37 @@ async def _try() -> GatewayClient | None:
     address = rendezvous.read_address()
     if address is None:
         return None
+    http = LocalHttp(lambda: _open(address), f"Bearer {address.token}")
+    trusted = False
     try:
-        http = _http(address)
-    except OSError:  # a left-over file of a gateway that was killed
-        return None
-    try:
+        if address.socket:
+            _check_peer(address.socket)
         await _check(http, address)
-    except (httpx2.HTTPError, ValueError, KeyError) as error:
-        await http.aclose()
-        log.info("gateway at %s does not answer: %s", address.socket or address.port, type(error).__name__)
+        trusted = True
+    except (OSError, _NotThere) as error:  # a left-over file of a gateway that was killed
+        log.info("gateway at %s does not answer: %s", address.socket or address.port, error)
         return None
-    except BaseException:
-        await http.aclose()
-        raise
+    finally:
+        if not trusted:
+            await http.close()
     return GatewayClient(http)
 
 
-def _http(address: Address) -> httpx2.AsyncClient:
-    """Raises OSError when nobody listens, GatewayError when somebody else does."""
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=8)
-    headers = {"Authorization": f"Bearer {address.token}"}
-    if not address.socket:
-        return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address.port}", headers=headers, limits=limits, trust_env=False)
-    _check_peer(address.socket)
-    transport = httpx2.AsyncHTTPTransport(uds=address.socket, limits=limits)
-    return httpx2.AsyncClient(base_url="http://gateway", headers=headers, transport=transport, trust_env=False)
+class _NotThere(Exception):
+    """Nobody answers, or not as a gateway of our protocol."""
+
+
+async def _open(address: Address) -> Streams:
+    if address.socket:
+        return await asyncio.open_unix_connection(address.socket)
+    return await asyncio.open_connection("127.0.0.1", address.port)
 
 
 def _check_peer(path: str) -> None:
-    """The directory is private already; on Linux the kernel also says who listens (SO_PEERCRED, unix(7))."""
+    """The directory is private already; on Linux the kernel also says who listens (SO_PEERCRED, unix(7)).
+
+    Raises OSError when nobody listens, GatewayError when somebody else does.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)
         probe.connect(path)
@@ -94,15 +97,19 @@ def _check_peer(path: str) -> None:
                 raise GatewayError(f"The gateway's socket belongs to user {uid}.", f"Remove {path} and try again.")
 
 
-async def _check(http: httpx2.AsyncClient, address: Address) -> None:
+async def _check(http: LocalHttp, address: Address) -> None:
     """Ask who is there, without the token: it must prove that it knows it before it gets any source text."""
     nonce = secrets.token_hex(16)
-    response = await http.get("/qwencoder/hello", params={"nonce": nonce}, headers={"Authorization": ""}, timeout=5)
-    hello = response.raise_for_status().json()
-    if not hmac.compare_digest(str(hello["proof"]), rendezvous.proof(address.token, nonce)):
+    try:
+        async with await http.send("GET", f"/qwencoder/hello?nonce={nonce}", anonymous=True) as reply:
+            hello = json.loads(await asyncio.wait_for(reply.body(), HELLO_S))
+        given, protocol = str(hello["proof"]), hello["protocol"]
+    except (GatewayError, asyncio.TimeoutError, ValueError, KeyError, TypeError) as error:
+        raise _NotThere(type(error).__name__) from error
+    if not hmac.compare_digest(given, rendezvous.proof(address.token, nonce)):
         raise GatewayError("Something that is not our gateway answers on its address.", "Run: qwencoder-lsp stop, then try again.")
-    if hello["protocol"] != PROTOCOL:
-        raise ValueError(f"protocol {hello['protocol']}")
+    if protocol != PROTOCOL:
+        raise _NotThere(f"protocol {protocol}")
 
 
 async def _start(settings: Settings) -> GatewayClient:

@@ -1,0 +1,125 @@
+"""HTTP/1.1 to the gateway's socket with h11: as little as a keystroke needs. Bytes in and out; knows nothing of routes or JSON.
+
+A general client spent two to three milliseconds of the language server's time on each streamed request, more than gateway and engine together
+(November 2026, `python -m tests.bench plumbing`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from types import TracebackType
+
+import h11
+
+from qwencoder_lsp.errors import GatewayError
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+BLOCK = 65536
+CONNECT_S = 10.0
+BROKEN = (OSError, EOFError, h11.RemoteProtocolError)
+
+
+class LocalHttp:
+    """Requests to one server over kept connections. Safe for many concurrent requests in one event loop."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Streams]], authorization: str) -> None:
+        self._connect = connect
+        self._authorization = authorization
+        self._idle: list[Streams] = []
+        self._closed = False
+
+    async def send(self, method: str, path: str, body: bytes = b"", *, anonymous: bool = False) -> Reply:
+        """The reply, once its headers have come; use it as a context manager. anonymous: without the token.
+
+        Raises GatewayError when nobody answers. A kept connection that the server has closed meanwhile is replaced by a fresh one.
+        """
+        while self._idle:
+            streams = self._idle.pop()
+            try:
+                return await self._exchange(streams, method, path, body, anonymous=anonymous)
+            except BROKEN:
+                continue
+        try:
+            streams = await asyncio.wait_for(self._connect(), CONNECT_S)
+            return await self._exchange(streams, method, path, body, anonymous=anonymous)
+        except (*BROKEN, asyncio.TimeoutError) as error:
+            raise gone(error) from error
+
+    async def close(self) -> None:
+        """Close the connections; those that a reply holds are closed at its end."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop()[1].close()
+
+    async def _exchange(self, streams: Streams, method: str, path: str, body: bytes, *, anonymous: bool) -> Reply:
+        reader, writer = streams
+        state = h11.Connection(h11.CLIENT)
+        headers = [("Host", "gateway"), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        if not anonymous:
+            headers.append(("Authorization", self._authorization))
+        request = state.send(h11.Request(method=method, target=path, headers=headers)) or b""
+        data = state.send(h11.Data(data=body)) or b"" if body else b""
+        try:
+            writer.write(request + data + (state.send(h11.EndOfMessage()) or b""))
+            await writer.drain()
+            event = await next_event(state, reader)
+        except BaseException:
+            writer.close()
+            raise
+        assert isinstance(event, h11.Response)
+        return Reply(event.status_code, state, streams, self._keep)
+
+    def _keep(self, streams: Streams) -> None:
+        if self._closed:
+            streams[1].close()
+        else:
+            self._idle.append(streams)
+
+
+class Reply:
+    """A reply whose body is still coming. Leaving it before the end closes the connection, which cancels the work behind it."""
+
+    def __init__(self, status: int, state: h11.Connection, streams: Streams, keep: Callable[[Streams], None]) -> None:
+        self.status = status
+        self._state, self._streams, self._keep = state, streams, keep
+        self._complete = False
+
+    async def __aenter__(self) -> Reply:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._complete and self._state.their_state is h11.DONE:
+            self._keep(self._streams)
+        else:
+            self._streams[1].close()
+
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
+        """The body, in pieces as they come. Raises GatewayError when the server goes before its end."""
+        try:
+            while isinstance(event := await next_event(self._state, self._streams[0]), h11.Data):
+                yield bytes(event.data)
+        except BROKEN as error:
+            raise gone(error) from error
+        self._complete = isinstance(event, h11.EndOfMessage)
+
+    async def body(self) -> bytes:
+        """The whole body."""
+        return b"".join([block async for block in self.blocks()])
+
+
+async def next_event(state: h11.Connection, reader: asyncio.StreamReader) -> h11.Event:
+    """The next event but informational responses. Raises OSError, EOFError or h11.RemoteProtocolError."""
+    while True:
+        event = state.next_event()
+        if event is h11.NEED_DATA:
+            state.receive_data(await reader.read(BLOCK))
+        elif isinstance(event, h11.ConnectionClosed) or not isinstance(event, h11.Event):
+            raise EOFError("the gateway closed the connection")
+        elif not isinstance(event, h11.InformationalResponse):
+            return event
+
+
+def gone(error: BaseException) -> GatewayError:
+    """What to tell the user when the connection broke."""
+    return GatewayError(f"The gateway does not answer ({type(error).__name__}).", "It is started again at the next request.")
