@@ -44,11 +44,11 @@ async def listen(service: Service, request: ListenRequest) -> AsyncGenerator[Eve
         yield Listening(service.listening)
         await service.stopping.wait()
     finally:
-        service.listening = ""
-        service.changed()
         server.should_exit = True
         await task
         sock.close()
+        service.listening = ""
+        service.changed()
 
 
 def bind(host: str, port: int) -> socket.socket:
