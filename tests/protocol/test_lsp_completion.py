@@ -51,8 +51,8 @@ def test_the_cursor_behind_an_emoji_is_found_in_every_encoding(tmp_path: Path, e
         assert answer["capabilities"]["positionEncoding"] == encoding
         w.open('say("hé😀")\n')
         found = item(w.inline(0, column))
-        assert found["insertText"] == 'say("hé😀llo'
-        assert found["range"] == between((0, 0), (0, column))
+        assert found["insertText"] == "llo", "VS Code shows nothing when the range covers the emoji"
+        assert found["range"] == between((0, column), (0, column))
 
 
 def test_the_clients_first_choice_of_encoding_wins(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_incremental_edit_reaches_the_model(tmp_path: Path) -> None:
         w.initialize()
         w.open("x = 😀\r\n")
         w.change((0, 6), (0, 6), "y")
-        assert item(w.inline(0, 7))["insertText"] == "x = 😀yz"
+        assert item(w.inline(0, 7))["insertText"] == "yz"
 
 
 def test_an_untitled_document_is_completed(tmp_path: Path) -> None:

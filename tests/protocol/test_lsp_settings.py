@@ -12,7 +12,7 @@ PULLS = {"workspace": {"configuration": True}}
 REGISTERS = {"workspace": {"configuration": True, "didChangeConfiguration": {"dynamicRegistration": True}}}
 
 
-def offers(w: Window, uri: str = "file:///work/project/example.py") -> bool:
+def offers(w: Window, uri: str = "file:///srv/project/example.py") -> bool:
     """Whether the window gets ghost text."""
     result = w.inline(0, 4, uri=uri)
     return bool(result and result["items"])

@@ -14,7 +14,7 @@ from typing import Any
 from tests.protocol.gateways import alive, wait
 from tests.protocol.rawclient import COMMAND, RawClient
 
-URI = "file:///work/project/example.py"
+URI = "file:///srv/project/example.py"
 INVOKED, AUTOMATIC = 1, 2
 
 

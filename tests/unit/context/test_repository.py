@@ -34,4 +34,4 @@ def test_a_file_outside_of_both_is_known_by_its_name(tmp_path: Path) -> None:
 
 
 def test_a_document_that_is_not_on_disk_has_no_place() -> None:
-    assert locate(None, "/work") == Place("", "")
+    assert locate(None, "/srv") == Place("", "")

@@ -19,9 +19,9 @@ def settings(**completion: Any) -> Settings:
     return load({"completion": completion}, env={})[0]
 
 
-def at_cursor(marked: str, language: str = "python", path: str | None = "/work/src/a.py") -> tuple[Snapshot, int]:
+def at_cursor(marked: str, language: str = "python", path: str | None = "/srv/src/a.py") -> tuple[Snapshot, int]:
     """The cursor is where `|` stands."""
-    return Snapshot("file:///a", marked.replace("|", "", 1), language, path, "/work"), marked.index("|")
+    return Snapshot("file:///a", marked.replace("|", "", 1), language, path, "/srv"), marked.index("|")
 
 
 @pytest.mark.parametrize(

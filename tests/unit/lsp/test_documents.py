@@ -10,7 +10,7 @@ from lsprotocol import types
 from qwencoder_lsp.core.text import Edit, Span, apply_edits
 from qwencoder_lsp.lsp.documents import Document, Documents
 
-URI = "file:///work/project/a.py"
+URI = "file:///srv/project/a.py"
 
 
 def opened(text: str, uri: str = URI, encoding: str = "utf-16", folders: tuple[str, ...] = ()) -> tuple[Documents, Document]:
@@ -70,8 +70,8 @@ def test_a_document_that_is_not_open_is_none_and_nothing_is_read_from_disk() -> 
 
 
 def test_the_innermost_workspace_folder_holds_a_document() -> None:
-    documents, document = opened("", folders=("file:///work", "file:///work/project", "file:///work/pro"))
-    assert documents.root_of(document.uri) == os.path.normpath("/work/project")
+    documents, document = opened("", folders=("file:///srv", "file:///srv/project", "file:///srv/pro"))
+    assert documents.root_of(document.uri) == os.path.normpath("/srv/project")
     assert documents.root_of("file:///elsewhere/a.py") is None
     assert documents.root_of("untitled:Untitled-1") is None
 
