@@ -21,7 +21,6 @@ class Job:
         self.sequence: Sequence | None = None
         self.pending: list[int] = list(request.tokens)  # not yet in the KV memory; its last row's logits give the next token
         self.output: list[int] = []
-        self.cancelled = ""  # the reason, once it is
         self.aborts = 0
         self.matcher: Matcher | None = None
         self._sampler = Sampler(request.sampling)

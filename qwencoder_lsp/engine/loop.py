@@ -72,6 +72,8 @@ class Engine:
             try:
                 self._step(job)
             except QwencoderError as error:
+                if job.sequence is not None:  # a failed decode may leave tokens behind that the pool does not know of
+                    self._context.truncate(job.sequence.id, len(job.sequence.tokens))
                 self._drop(job)
                 self._send(Error(job.request.id, error.code, error.message, error.hint))
             finally:

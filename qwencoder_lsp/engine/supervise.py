@@ -63,7 +63,7 @@ class EngineProcess:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-            if isinstance(error, TimeoutError):
+            if isinstance(error, asyncio.TimeoutError):  # not the built-in class before Python 3.11
                 raise EngineFailed(f"{spec.name} was not loaded within {START_TIMEOUT_S:.0f} s.", "Take a smaller model.") from error
             raise
         return cls(process, first.info)
@@ -128,10 +128,14 @@ class EngineProcess:
         self._process.stdin.write(encode(message))
 
     async def _read(self) -> None:
-        while (body := await _frame(self._process)) is not None:
-            message = decode(body)
-            if isinstance(message, Chunk | Done | Error) and (queue := self._answers.get(message.id)):
-                queue.put_nowait(message)
+        try:
+            while (body := await _frame(self._process)) is not None:
+                message = decode(body)
+                if isinstance(message, Chunk | Done | Error) and (queue := self._answers.get(message.id)):
+                    queue.put_nowait(message)
+        except ValueError:  # it can no longer be understood; whoever waits for it must not wait for ever
+            log.exception("engine %d is ended", self.pid)
+            self._process.kill()
         status = await self._process.wait()
         log.info("engine %d for %s ended with status %s", self.pid, self.info.model, status)
         for queue in self._answers.values():

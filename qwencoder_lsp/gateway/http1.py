@@ -64,7 +64,7 @@ class LocalHttp:
             writer.write(request + data + (state.send(h11.EndOfMessage()) or b""))
             await writer.drain()
             event = await next_event(state, reader)
-        except BaseException:
+        except BaseException:  # also on cancellation: a half-used connection must not be kept
             writer.close()
             raise
         assert isinstance(event, h11.Response)

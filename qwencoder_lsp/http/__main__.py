@@ -22,8 +22,7 @@ def main() -> None:
     """Take the life lock, serve, clean up. Exit code 1 when another gateway lives or the socket cannot be made."""
     settings = Settings.model_validate_json(sys.stdin.read() or "{}")
     logging.basicConfig(level=settings.log.level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("httpx2", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         lock = rendezvous.hold_life_lock()
     except QwencoderError as error:

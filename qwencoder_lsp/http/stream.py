@@ -66,7 +66,7 @@ async def event_lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[dic
             yield {"type": _NAMES[type(event)], **asdict(event)}
     except QwencoderError as error:
         yield {"type": "error", **to_wire(error)}
-    except Exception:
+    except Exception:  # the headers are sent; the last event is the only place left for an error
         log.exception("request failed")
         yield {"type": "error", "code": "error", "message": "The gateway failed on this request.", "hint": "See: qwencoder-lsp logs"}
     finally:
