@@ -1,35 +1,42 @@
-"""One question to the chat model, collected to its end. A request goes in, the whole answer with its cost comes out."""
+"""One request to the model, collected to its end. A stream or a question goes in, the whole answer with its cost comes out."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import astuple, dataclass, field
 
 from qwencoder_lsp.core.report import Timings, Usage
 from qwencoder_lsp.errors import StaleDocument
 from qwencoder_lsp.gateway.client import Gateway
-from qwencoder_lsp.gateway.protocol import ChatRequest, End, Piece, Start
+from qwencoder_lsp.gateway.protocol import ChatRequest, End, Event, Piece, Start
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said. `cut`: it reached max_tokens before its end."""
+    """What the model said. reason: why it ended, as in engine.protocol.Done."""
 
     text: str
-    cut: bool = False
+    reason: str
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
 
+    @property
+    def cut(self) -> bool:
+        """Whether it reached max_tokens before its end."""
+        return self.reason == "length"
 
-async def ask(gateway: Gateway, request: ChatRequest) -> Answer:
-    """The answer to `request`. Cancelling stops the generation.
+    @property
+    def replaced(self) -> bool:
+        """Whether a newer request took its place."""
+        return self.reason in ("superseded", "cancelled")
 
-    Raises StaleDocument when a newer request for the same document took its place, and whatever QwencoderError the gateway raises.
-    """
+
+async def collect(events: AsyncGenerator[Event, None]) -> Answer:
+    """A stream of the gateway up to its end. Raises whatever QwencoderError it raises; cancelling stops the generation."""
     text, model, end = "", "", End("cancelled")
-    events = gateway.chat(request)
-    try:
+    async with aclosing(events):  # a cancelled task must stop the generation now, not when the generator is collected
         async for event in events:
             if isinstance(event, Start):
                 model = event.model
@@ -37,12 +44,18 @@ async def ask(gateway: Gateway, request: ChatRequest) -> Answer:
                 text += event.text
             elif isinstance(event, End):
                 end = event
-    finally:
-        if isinstance(events, AsyncGenerator):
-            await events.aclose()  # a cancelled task must stop the generation now, not when the generator is collected
-    if end.reason in ("superseded", "cancelled"):
+    return Answer(text, end.reason, model, end.usage, end.timings)
+
+
+async def ask(gateway: Gateway, request: ChatRequest) -> Answer:
+    """The answer to `request`. Cancelling stops the generation.
+
+    Raises StaleDocument when a newer request for the same document took its place, and whatever QwencoderError the gateway raises.
+    """
+    answer = await collect(gateway.chat(request))
+    if answer.replaced:
         raise StaleDocument("A newer request for the same document took the place of this one.")
-    return Answer(text, end.reason == "length", model, end.usage, end.timings)
+    return answer
 
 
 def total_usage(answers: Iterable[Answer]) -> Usage:

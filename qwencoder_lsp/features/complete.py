@@ -7,7 +7,6 @@ run behind the gateway. Knows nothing of editors.
 from __future__ import annotations
 
 import uuid
-from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
 
@@ -15,9 +14,10 @@ from qwencoder_lsp.context.gather import gather
 from qwencoder_lsp.core.report import Reason
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
+from qwencoder_lsp.features.ask import collect
 from qwencoder_lsp.features.policy import silence, stop_rules
 from qwencoder_lsp.gateway.client import Gateway
-from qwencoder_lsp.gateway.protocol import CompleteRequest, End, Piece, Start
+from qwencoder_lsp.gateway.protocol import CompleteRequest
 from qwencoder_lsp.postprocess.finish import finish
 from qwencoder_lsp.settings import Settings
 
@@ -46,23 +46,15 @@ async def complete(
         max_suffix=settings.completion.max_suffix,
     )
     gathered = perf_counter()
-    raw, model, end = "", "", End("cancelled")
-    async with aclosing(gateway.complete(request)) as events:
-        async for event in events:
-            if isinstance(event, Start):
-                model = event.model
-            elif isinstance(event, Piece):
-                raw += event.text
-            elif isinstance(event, End):
-                end = event
-    if end.reason in ("superseded", "cancelled"):
-        return Completion(None, Reason.SUPERSEDED, end.reason, model, end.usage, end.timings)
+    answer = await collect(gateway.complete(request))
+    if answer.replaced:
+        return Completion(None, Reason.SUPERSEDED, answer.reason, answer.model, answer.usage, answer.timings)
 
     answered = perf_counter()
-    done = finish(raw, parts.prefix, parts.suffix, end.reason)
+    done = finish(answer.text, parts.prefix, parts.suffix, answer.reason)
     suggestion = None
     if done.text:
         span = Span(offset, offset + done.overwrite)
         suggestion = Suggestion(uuid.uuid4().hex, done.text.replace("\n", snapshot.newline), span)
-    timings = replace(end.timings, gather=(gathered - began) * 1000, finish=(perf_counter() - answered) * 1000)
-    return Completion(suggestion, done.reason, end.reason, model, end.usage, timings)
+    timings = replace(answer.timings, gather=(gathered - began) * 1000, finish=(perf_counter() - answered) * 1000)
+    return Completion(suggestion, done.reason, answer.reason, answer.model, answer.usage, timings)
