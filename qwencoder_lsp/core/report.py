@@ -31,11 +31,17 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request. `reused` of the `prompt` tokens were in the KV cache already; the omitted counts are code points."""
+    """Tokens of one request. `reused` of the `prompt` tokens were in the KV cache already, `restored` of them from host memory; of the
+    `generated` ones `accepted` out of `drafted` were guessed right by speculation. preempted: steps broken off for more urgent work.
+    The omitted counts are code points."""
 
     prompt: int = 0
     reused: int = 0
     generated: int = 0
+    restored: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    preempted: int = 0
     prefix_omitted: int = 0
     suffix_omitted: int = 0
     snippets_omitted: int = 0

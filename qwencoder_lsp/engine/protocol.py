@@ -1,7 +1,8 @@
 """Messages between the gateway and an engine process.
 
-Each is one JSON object behind a 4-byte big-endian length, `{"op": name, ...fields}`. The gateway sends Generate, Cancel and Shutdown;
-the engine sends Ready or Failed once, then Chunk and exactly one Done or Error per Generate.
+Each is one JSON object behind a 4-byte big-endian length, `{"op": name, ...fields}`. The gateway sends Generate, Embed, Cancel, Unload and
+Shutdown; the engine sends Ready or Failed once, then Chunk and exactly one Done or Error per Generate, one Vectors or Error per Embed, Loaded or
+Unloaded whenever its model enters or leaves memory, and Calibrated when it has learnt how fast this machine is.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import json
 import struct
 from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 from qwencoder_lsp.core.prompt import Stops
 
 HEADER = struct.Struct(">I")
 MAX_MESSAGE = 64 << 20
+TUPLES = ("tokens", "stop_tokens", "suffix", "inputs", "logprobs", "top", "scores", "costs", "vectors")
 
 
 class Priority(IntEnum):
@@ -30,13 +32,23 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """temperature 0 is greedy. top_k 0, top_p 1 and min_p 0 switch that filter off; seed None draws a fresh one."""
+    """How a token is chosen. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch that filter off; seed None draws a fresh one.
+
+    repeat_penalty (1 is off) counts the last `penalty_window` tokens of prompt and answer; presence_penalty and frequency_penalty (0 is off)
+    count the tokens of the answer. logit_bias: (token, added to its logit). top_logprobs: so many alternatives are reported per token.
+    """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
     seed: int | None = None
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    penalty_window: int = 64
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,15 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Continue `tokens`. The newest request with the same `document` replaces an older one; None replaces nothing."""
+    """Continue `tokens`. The newest request with the same `document` replaces an older one; None replaces nothing.
+
+    index: which of several candidates for one prompt this is; only candidate 0 replaces older requests of its document. Candidates, like all
+    requests with a common prefix, share one prefill. lane: the context that holds the KV, "typing" or "bulk"; a prompt too long for "typing"
+    goes to "bulk". speculate: whether tokens may be drafted from the prompt. deadline_ms: end with reason "deadline" after this time in the
+    engine, waiting included. suffix: the first tokens of the text behind the hole; where the answer arrives at them with a mean
+    log-probability of at least suffix_min it ends before them, with reason "suffix". score_from: generate nothing, but report in Done the
+    log-probability of each of tokens[score_from:].
+    """
 
     id: int
     tokens: tuple[int, ...]
@@ -61,13 +81,34 @@ class Generate:
     priority: Priority = Priority.CHAT
     document: str | None = None
     constraint: Constraint | None = None
+    lane: str = "bulk"
+    index: int = 0
+    speculate: bool = True
+    deadline_ms: float | None = None
+    suffix: tuple[int, ...] = ()
+    suffix_min: float = -1.0
+    score_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Turn each of `inputs` (token ids) into one vector. Runs when no completion wants the engine."""
+
+    id: int
+    inputs: tuple[tuple[int, ...], ...]
+    priority: Priority = Priority.BACKGROUND
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give up request `id`; it still gets its Done, with reason "cancelled"."""
+    """Give up request `id`; a Generate still gets its Done, with reason "cancelled"."""
 
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Free the model once nothing runs; computed prefixes stay in host memory. The next request loads it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +133,30 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded."""
+    """The engine takes requests; its model is loaded."""
 
     info: EngineInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is in memory again, after `load_ms` milliseconds."""
+
+    load_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """The model has left memory; `host_bytes` of computed prefixes are kept."""
+
+    host_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What steps cost on this machine: milliseconds of a decode of so many rows, as (rows, ms) in ascending order."""
+
+    costs: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +169,26 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The next piece of the answer: complete characters only. logprobs: natural logs, one for each of `tokens`."""
+    """The next piece of the answer: complete characters only. logprobs: natural logs, one for each of `tokens`.
+
+    top: for each of `tokens` the most probable (token, logprob) pairs, best first; empty unless Sampling.top_logprobs asked for them.
+    """
 
     id: int
     text: str
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """The end of request `id`.
 
-    reason: "stop_token", "stop_string", "lines", "indent", "time", "length", "constraint", "cancelled" or "superseded".
-    The times are milliseconds; queue ends when the first prefill step starts.
+    reason: "stop_token", "stop_string", "lines", "indent", "time", "length", "constraint", "suffix", "deadline", "cancelled" or "superseded".
+    The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
+    them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
+    broken off for something more urgent. scores: what Generate.score_from asked for.
     """
 
     id: int
@@ -131,6 +199,20 @@ class Done:
     queue_ms: float
     prefill_ms: float
     decode_ms: float
+    restored_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    preempted: int = 0
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The answer to an Embed: one vector per input, of length 1, as base64 of little-endian float32."""
+
+    id: int
+    vectors: tuple[str, ...]
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +225,10 @@ class Error:
     hint: str = ""
 
 
-ToEngine = Generate | Cancel | Shutdown
-FromEngine = Ready | Failed | Chunk | Done | Error
+ToEngine = Generate | Embed | Cancel | Unload | Shutdown
+FromEngine = Ready | Failed | Loaded | Unloaded | Calibrated | Chunk | Done | Vectors | Error
 
-_OPS: dict[str, type[Any]] = {c.__name__.lower(): c for c in (Generate, Cancel, Shutdown, Ready, Failed, Chunk, Done, Error)}
+_OPS: dict[str, type[Any]] = {c.__name__.lower(): c for c in (*get_args(ToEngine), *get_args(FromEngine))}
 
 
 def encode(message: ToEngine | FromEngine) -> bytes:
@@ -162,20 +244,29 @@ def decode(body: bytes) -> ToEngine | FromEngine:
     try:
         found = json.loads(body)
         cls = _OPS[found.pop("op")]
-        for name, build in (("stops", _stops), ("sampling", lambda v: Sampling(**v)), ("info", lambda v: EngineInfo(**v))):
+        for name, build in (("stops", _stops), ("sampling", _sampling), ("info", lambda v: EngineInfo(**v))):
             if name in found:
                 found[name] = build(found[name])
         if found.get("constraint"):
             found["constraint"] = Constraint(**found["constraint"])
         if "priority" in found:
             found["priority"] = Priority(found["priority"])
-        for name in ("tokens", "stop_tokens", "logprobs"):
-            if name in found:
-                found[name] = tuple(found[name])
+        for name in TUPLES:
+            if isinstance(found.get(name), list):
+                found[name] = _tuple(found[name])
         message: ToEngine | FromEngine = cls(**found)
         return message
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"bad engine message: {error}") from error
+
+
+def _tuple(value: list[Any]) -> tuple[Any, ...]:
+    """JSON arrays as tuples, at every depth. A prompt's thousands of ids are not looked at one by one."""
+    return tuple(_tuple(v) for v in value) if value and isinstance(value[0], list) else tuple(value)
+
+
+def _sampling(fields: dict[str, Any]) -> Sampling:
+    return Sampling(**{**fields, "logit_bias": _tuple(fields.get("logit_bias", []))})
 
 
 def _stops(fields: dict[str, Any]) -> Stops:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         stops=request.stops,
         priority=Priority.EXPLICIT if request.explicit else Priority.TYPING,
         document=request.document,
+        lane="typing",
     )
     async with aclosing(_run(host, model, engine, generate, prompt.usage, render_ms)) as events:
         async for event in events:
@@ -84,6 +85,15 @@ async def _run(
 def _end(done: Done, usage: Usage, timings: Timings) -> End:
     return End(
         done.reason,
-        replace(usage, prompt=done.prompt_tokens, reused=done.reused_tokens, generated=done.generated_tokens),
+        replace(
+            usage,
+            prompt=done.prompt_tokens,
+            reused=done.reused_tokens,
+            generated=done.generated_tokens,
+            restored=done.restored_tokens,
+            drafted=done.drafted_tokens,
+            accepted=done.accepted_tokens,
+            preempted=done.preempted,
+        ),
         replace(timings, queue=done.queue_ms, prefill=done.prefill_ms, decode=done.decode_ms),
     )
