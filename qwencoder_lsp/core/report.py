@@ -49,7 +49,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds. gather, render, generate and finish are the four stages; the others split generate."""
+    """Milliseconds. gather, render, generate and finish are the four stages; the others split generate; native is the part of decode that
+    was spent inside llama.cpp."""
 
     gather: float = 0.0
     render: float = 0.0
@@ -59,3 +60,4 @@ class Timings:
     prefill: float = 0.0
     decode: float = 0.0
     first_token: float = 0.0
+    native: float = 0.0

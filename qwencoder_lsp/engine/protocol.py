@@ -188,7 +188,7 @@ class Done:
     reason: "stop_token", "stop_string", "lines", "indent", "time", "length", "constraint", "suffix", "deadline", "cancelled" or "superseded".
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
-    broken off for something more urgent. scores: what Generate.score_from asked for.
+    broken off for something more urgent. native_ms: the part of decode_ms that was spent inside llama_decode. scores: what Generate.score_from asked for.
     """
 
     id: int
@@ -203,6 +203,7 @@ class Done:
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     preempted: int = 0
+    native_ms: float = 0.0
     scores: tuple[float, ...] = ()
 
 

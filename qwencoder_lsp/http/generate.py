@@ -95,5 +95,5 @@ def _end(done: Done, usage: Usage, timings: Timings) -> End:
             accepted=done.accepted_tokens,
             preempted=done.preempted,
         ),
-        replace(timings, queue=done.queue_ms, prefill=done.prefill_ms, decode=done.decode_ms),
+        replace(timings, queue=done.queue_ms, prefill=done.prefill_ms, decode=done.decode_ms, native=done.native_ms),
     )
