@@ -1,38 +1,248 @@
-"""Logits to a token: greedy, or temperature with top-k, top-p and min-p. NumPy only; knows nothing of text."""
+"""Logits to a token: bias, penalties, constraint, then greedy or a draw after top-k, top-p, min-p and temperature. NumPy only; knows nothing of text.
+
+The order is llama.cpp's (common/sampling.cpp: filters act on the distribution before temperature), the penalties' windows are those of vLLM for
+presence and frequency and of llama.cpp for repetition. Logarithms reported are those of the distribution that the model gave, before all of this.
+"""
 
 from __future__ import annotations
+
+import math
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from qwencoder_lsp.engine.protocol import Sampling
+from qwencoder_lsp.errors import RequestError
 
 Logits = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.intp]
+
+BLOCKS = 64  # columns over which maxima are taken when the best few are sought: the maximum of 64 rows at once is one pass at memory speed
+COLDEST = 1e-4  # a temperature below this is greedy in effect, and would overflow float32
+STEPS = (128, 1024, 8192)  # how many of the best are sorted before top-p or min-p is known to cut inside them
+
+
+class Filter(Protocol):
+    """What may come next; constraint.Matcher and healing.PrefixMatcher are such."""
+
+    done: bool
+
+    def allows(self, token: int) -> bool:
+        """Whether the token may come next."""
+        ...
+
+    def mask(self, logits: Logits, out: Logits | None = None) -> Logits:
+        """`logits` with -inf for every forbidden token, in `out` (which may be `logits`) or in a new array."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One choice: the token, its natural log-probability, and the most probable (token, logprob) pairs that Sampling.top_logprobs asked for."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.token, self.logprob))
 
 
 class Sampler:
-    """One request's sampling state: its filters and its random generator."""
+    """One request's sampling state: its filters, its random generator and what its penalties count."""
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, prompt: Sequence[int] = ()) -> None:
         self._sampling = sampling
         self._random = np.random.default_rng(sampling.seed)
+        self._greedy = sampling.temperature < COLDEST
+        self._penalties = _Penalties(sampling, prompt) if _penalised(sampling) else None
+        self._bias_ids = np.array([t for t, _ in sampling.logit_bias], np.intp)
+        self._bias = np.array([b for _, b in sampling.logit_bias], np.float32)
 
-    def pick(self, logits: Logits) -> tuple[int, float]:
-        """The next token and its natural log-probability under the unfiltered distribution. `logits` has shape (n_vocab,); -inf forbids."""
-        token = int(logits.argmax()) if self._sampling.temperature <= 0 else self._draw(logits)
-        top = logits.max()
-        return token, float(logits[token] - top - np.log(np.exp(logits - top).sum()))
+    def pick(self, logits: Logits, matcher: Filter | None = None) -> Pick:
+        """The next token. `logits` has shape (n_vocab,), -inf forbids; it is only read.
 
-    def _draw(self, logits: Logits) -> int:
+        Raises RequestError when a bias names a token that is not there, or when bias and constraint together leave nothing to choose from.
+        """
+        scratch = _scratch(len(logits))
+        changed = self._adjust(logits, scratch.work)
+        filtering = matcher is not None and not matcher.done
+        if self._greedy:
+            token = int(changed.argmax())
+            if filtering and matcher is not None and not matcher.allows(token):
+                changed = matcher.mask(changed, scratch.work)
+                token = int(changed.argmax())
+            log_total, _ = _log_total(logits, scratch.exp)
+        else:
+            if filtering and matcher is not None:
+                changed = matcher.mask(changed, scratch.work)
+            log_total, total = _log_total(logits, scratch.exp)
+            token = self._draw(changed, scratch.exp, total if changed is logits else None)
+        if changed[token] == -math.inf:
+            raise RequestError("The constraint leaves nothing to choose from.", "Loosen it, or drop logit_bias.")
+        top: tuple[tuple[int, float], ...] = ()
+        if self._sampling.top_logprobs:
+            top = tuple((int(t), float(logits[t]) - log_total) for t in best(logits, self._sampling.top_logprobs))
+        return Pick(token, float(logits[token]) - log_total, top)
+
+    def accept(self, token: int) -> None:
+        """The token was taken into the answer: later penalties count it."""
+        if self._penalties:
+            self._penalties.accept(token)
+
+    def _adjust(self, logits: Logits, work: Logits) -> Logits:
+        """The logits after bias and penalties: `work` when any of them acts, otherwise `logits` itself."""
+        if not len(self._bias_ids) and not self._penalties:
+            return logits
+        np.copyto(work, logits)
+        if len(self._bias_ids):
+            if self._bias_ids.min() < 0 or self._bias_ids.max() >= len(work):
+                raise RequestError("logit_bias names a token that this model does not have.", f"Token ids go from 0 to {len(work) - 1}.")
+            np.add.at(work, self._bias_ids, self._bias)
+        if self._penalties:
+            self._penalties.apply(work)
+        return work
+
+    def _draw(self, logits: Logits, weights: Logits, total: float | None) -> int:
+        """A random token. `weights` holds exp(logits - max) with sum `total` if that is given; otherwise it is room to compute it in."""
         s = self._sampling
-        keep = s.top_k if 0 < s.top_k < len(logits) else min(len(logits), 4096)  # the mass beyond 4096 candidates is negligible
-        candidates = np.argpartition(logits, -keep)[-keep:]
-        candidates = candidates[np.argsort(-logits[candidates])]
-        scaled = logits[candidates].astype(np.float64) / s.temperature
-        p = np.exp(scaled - scaled[0])
-        p /= p.sum()
-        size = int(np.searchsorted(np.cumsum(p), s.top_p)) + 1 if s.top_p < 1 else keep
-        if s.min_p > 0:
-            size = min(size, int(np.count_nonzero(p >= s.min_p * p[0])))
-        p = p[:size]
-        return int(candidates[self._random.choice(len(p), p=p / p.sum())])
+        top = float(logits.max())
+        if top == -math.inf:
+            return 0
+        if s.top_k <= 0 and s.top_p >= 1 and s.min_p <= 0:
+            if total is None or s.temperature != 1:
+                np.subtract(logits, np.float32(top), out=weights)
+                np.divide(weights, np.float32(s.temperature), out=weights)
+                np.exp(weights, out=weights)
+            return choose(weights, self._random.random())
+        if total is None and s.top_p < 1 and s.top_k <= 0:
+            np.subtract(logits, np.float32(top), out=weights)
+            np.exp(weights, out=weights)
+            total = float(weights.sum())
+        ids = self._filter(logits, top, total)
+        left = (logits[ids].astype(np.float64) - top) / s.temperature
+        return int(ids[choose(np.exp(left), self._random.random())])
+
+    def _filter(self, logits: Logits, top: float, total: float | None) -> Ids:
+        """The tokens that top-k, top-p and min-p leave, best first. total: the sum of exp(logits - top), where top-p without top-k needs it."""
+        s = self._sampling
+        n = len(logits)
+        sizes = [min(s.top_k, n)] if s.top_k > 0 else [k for k in STEPS if k < n] + [n]
+        for k in sizes:
+            ids = best(logits, k)
+            p = np.exp(logits[ids].astype(np.float64) - top)
+            keep = len(ids)
+            if s.top_p < 1:
+                mass = float(p.sum()) if s.top_k > 0 or total is None else total
+                keep = min(keep, int(np.searchsorted(np.cumsum(p), max(s.top_p, 0.0) * mass)) + 1)
+            if s.min_p > 0:
+                keep = min(keep, max(1, int(np.count_nonzero(p >= s.min_p))))
+            if keep < len(ids) or len(ids) < k or k == sizes[-1]:
+                break
+        return ids[:keep]
+
+
+class _Penalties:
+    """What has been said, as arrays that grow with the answer."""
+
+    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
+        self._s = sampling
+        window = max(0, sampling.penalty_window)
+        self._recent: deque[int] = deque(prompt[-window:] if window else (), maxlen=window)
+        self._recent_count = Counter(self._recent)
+        self._slot: dict[int, int] = {}
+        self._ids = np.zeros(64, np.intp)
+        self._counts = np.zeros(64, np.float32)
+
+    def accept(self, token: int) -> None:
+        if self._recent.maxlen:
+            if len(self._recent) == self._recent.maxlen:
+                oldest = self._recent[0]
+                self._recent_count[oldest] -= 1
+                if not self._recent_count[oldest]:
+                    del self._recent_count[oldest]
+            self._recent.append(token)
+            self._recent_count[token] += 1
+        slot = self._slot.setdefault(token, len(self._slot))
+        if slot == len(self._ids):
+            self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
+            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+        self._ids[slot] = token
+        self._counts[slot] += 1
+
+    def apply(self, work: Logits) -> None:
+        s = self._s
+        if s.repeat_penalty != 1 and self._recent_count:
+            ids = np.fromiter(self._recent_count, np.intp, len(self._recent_count))
+            ids = ids[(ids >= 0) & (ids < len(work))]
+            values = work[ids]
+            work[ids] = np.where(values > 0, values / np.float32(s.repeat_penalty), values * np.float32(s.repeat_penalty))
+        if (s.presence_penalty or s.frequency_penalty) and self._slot:
+            n = len(self._slot)
+            work[self._ids[:n]] -= np.float32(s.presence_penalty) + np.float32(s.frequency_penalty) * self._counts[:n]
+
+
+def _penalised(s: Sampling) -> bool:
+    return s.repeat_penalty != 1 or s.presence_penalty != 0 or s.frequency_penalty != 0
+
+
+def best(logits: Logits, k: int) -> Ids:
+    """The ids of the k largest, largest first, the smaller id first among equals; fewer where -inf leaves fewer. A NaN is not looked for."""
+    n = len(logits)
+    k = min(k, n)
+    width = n // BLOCKS
+    if k < width:
+        # The k-th largest of the columns' maxima is at most the k-th largest of all, and few values lie between the two.
+        maxima = logits[: width * BLOCKS].reshape(BLOCKS, width).max(axis=0)
+        floor = np.partition(maxima, width - k)[width - k]
+        ids = np.flatnonzero(logits >= floor) if floor > -math.inf else np.flatnonzero(logits > floor)
+    else:
+        ids = np.flatnonzero(logits > -math.inf)
+    return ids[np.argsort(-logits[ids], kind="stable")][:k]
+
+
+def choose(weights: npt.NDArray[np.floating], share: float) -> int:
+    """The index at which the running sum of `weights` passes `share` (0 <= share < 1) of their total; its weight is never 0."""
+    if len(weights) > 4096:
+        # Sums of blocks first: a running sum over the whole vocabulary in double precision takes three times as long.
+        starts = np.arange(0, len(weights), 512)
+        sums = np.add.reduceat(weights, starts).astype(np.float64)
+        cumulative = np.cumsum(sums)
+        at = min(share * cumulative[-1], np.nextafter(cumulative[-1], 0))
+        block = int(np.searchsorted(cumulative, at, side="right"))
+        share = (at - (cumulative[block - 1] if block else 0.0)) / sums[block]
+        first = int(starts[block])
+        return first + choose(weights[first : first + 512], share)
+    cumulative = np.cumsum(weights, dtype=np.float64)
+    return int(np.searchsorted(cumulative, min(share * cumulative[-1], np.nextafter(cumulative[-1], 0)), side="right"))
+
+
+def _log_total(logits: Logits, out: Logits) -> tuple[float, float]:
+    """log(sum(exp(logits))), and the sum of exp(logits - max), whose terms are left in `out`."""
+    top = logits.max()
+    np.subtract(logits, top, out=out)
+    np.exp(out, out=out)
+    total = float(out.sum())
+    return float(top) + math.log(total), total
+
+
+class _Scratch(threading.local):
+    """Room for one vocabulary, per thread: fresh arrays of this size are new pages of memory each time, which costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self.work: Logits = np.empty(0, np.float32)
+        self.exp: Logits = np.empty(0, np.float32)
+
+
+_room = _Scratch()
+
+
+def _scratch(n: int) -> _Scratch:
+    if len(_room.work) != n:
+        _room.work, _room.exp = np.empty(n, np.float32), np.empty(n, np.float32)
+    return _room

@@ -17,7 +17,7 @@ def logits(*values: float) -> Logits:
 
 def drawn(sampling: Sampling, row: Logits, times: int = 300) -> set[int]:
     sampler = Sampler(sampling)
-    return {sampler.pick(row)[0] for _ in range(times)}
+    return {sampler.pick(row).token for _ in range(times)}
 
 
 def test_greedy_takes_the_most_probable_token_and_its_log_probability() -> None:
@@ -35,7 +35,7 @@ def test_the_same_seed_draws_the_same_tokens() -> None:
 def test_temperature_draws_in_proportion_to_the_probabilities() -> None:
     sampler = Sampler(Sampling(temperature=1, seed=1))
     row = logits(math.log(0.7), math.log(0.3), -math.inf)
-    share = sum(sampler.pick(row)[0] == 0 for _ in range(4000)) / 4000
+    share = sum(sampler.pick(row).token == 0 for _ in range(4000)) / 4000
     assert 0.65 < share < 0.75
 
 
