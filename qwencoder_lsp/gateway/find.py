@@ -54,9 +54,15 @@ async def connect(settings: Settings, *, start: bool = True) -> GatewayClient:
 
 
 async def _try() -> GatewayClient | None:
-    address = rendezvous.read_address()
-    if address is None:
-        return None
+    tried: Address | None = None
+    while (address := rendezvous.read_address()) and address != tried:  # it is another one when a gateway came meanwhile
+        if client := await _reach(address):
+            return client
+        tried = address
+    return None
+
+
+async def _reach(address: Address) -> GatewayClient | None:
     http = LocalHttp(lambda: _open(address), f"Bearer {address.token}")
     trusted = False
     try:
@@ -107,6 +113,8 @@ async def _check(http: LocalHttp, address: Address) -> None:
     except (GatewayError, asyncio.TimeoutError, ValueError, KeyError, TypeError) as error:
         raise _NotThere(type(error).__name__) from error
     if not hmac.compare_digest(given, rendezvous.proof(address.token, nonce)):
+        if rendezvous.read_address() != address:  # we read the one that a killed gateway left, and meanwhile a new gateway took its socket
+            raise _NotThere("another gateway has come")
         raise GatewayError("Something that is not our gateway answers on its address.", "Run: qwencoder-lsp stop, then try again.")
     if protocol != PROTOCOL:
         raise _NotThere(f"protocol {protocol}")

@@ -22,7 +22,7 @@ from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.errors import EngineCrashed, EngineFailed, GatewayError, ModelCorrupt, ModelMissing, ModelUnknown, RequestError
 from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.find import connect
-from qwencoder_lsp.gateway.protocol import CompleteRequest, End, Listening, ListenRequest, Piece
+from qwencoder_lsp.gateway.protocol import PROTOCOL, CompleteRequest, End, Listening, ListenRequest, Piece
 from tests.protocol.gateways import alive, ask, collect, end, fill, gateway, until, wait
 
 
@@ -260,6 +260,27 @@ async def test_an_impostor_on_the_socket_gets_neither_token_nor_text(script: Any
     assert address is not None
     assert got
     assert not any(address.token.encode() in request for request in got)
+
+
+async def test_a_gateway_that_comes_while_the_address_of_a_killed_one_is_tried_is_found(script: Any) -> None:
+    old = rendezvous.publish()
+
+    async def fresh(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request := await reader.read(65536):
+            address = rendezvous.read_address()
+            if address == old:
+                address = rendezvous.publish()
+            assert address is not None
+            nonce = request.split(b"nonce=")[1].split()[0].decode()
+            body = json.dumps({"protocol": PROTOCOL, "version": "0", "pid": 1, "proof": rendezvous.proof(address.token, nonce)}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(fresh, str(rendezvous.socket_file()))
+    client = await connect(settings.load()[0], start=False)
+    await client.close()
+    server.close()
 
 
 async def test_serving_on_tcp_lasts_as_long_as_someone_wants_it(script: Any) -> None:
