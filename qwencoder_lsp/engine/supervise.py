@@ -9,33 +9,62 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from qwencoder_lsp.engine.process import EngineSpec
-from qwencoder_lsp.engine.protocol import HEADER, Cancel, Chunk, Done, EngineInfo, Error, Failed, Generate, Ready, ToEngine, decode, encode
+from qwencoder_lsp.engine.protocol import (
+    HEADER,
+    Calibrated,
+    Cancel,
+    Chunk,
+    Done,
+    Embed,
+    EngineInfo,
+    Error,
+    Failed,
+    Generate,
+    Loaded,
+    Ready,
+    ToEngine,
+    Unload,
+    Unloaded,
+    Vectors,
+    decode,
+    encode,
+)
 from qwencoder_lsp.errors import EngineCrashed, EngineFailed, from_wire
 
 log = logging.getLogger(__name__)
+
+EngineEvent = Loaded | Unloaded | Calibrated
+Answer = Chunk | Done | Vectors | Error
 
 START_TIMEOUT_S = 600.0  # a 32B model from a cold disk
 STOP_S = 3.0
 
 
 class EngineProcess:
-    """One running engine. Make it with `start`; it ends with `stop`, or by itself when its pipe closes."""
+    """One running engine. Make it with `start`; it ends with `stop`, or by itself when its pipe closes.
 
-    def __init__(self, process: asyncio.subprocess.Process, info: EngineInfo) -> None:
+    loaded: whether its model is in memory. costs: the last Calibrated, empty before the first.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, info: EngineInfo, on_event: Callable[[EngineEvent], None] | None = None) -> None:
         self.info = info
+        self.loaded = True
+        self.costs: tuple[tuple[int, float], ...] = ()
         self._process = process
+        self._on_event = on_event
         self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Queue[Chunk | Done | Error | None]] = {}
+        self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, spec: EngineSpec, log_file: Path) -> EngineProcess:
-        """Start the engine and wait until its model is loaded. Its stderr goes to `log_file`.
+    async def start(cls, spec: EngineSpec, log_file: Path, on_event: Callable[[EngineEvent], None] | None = None) -> EngineProcess:
+        """Start the engine and wait until its model is loaded. Its stderr goes to `log_file`. `on_event` hears what becomes of the model later.
 
         Raises EngineFailed with the engine's own reason when the model cannot be loaded.
         """
@@ -66,7 +95,7 @@ class EngineProcess:
             if isinstance(error, asyncio.TimeoutError):  # not the built-in class before Python 3.11
                 raise EngineFailed(f"{spec.name} was not loaded within {START_TIMEOUT_S:.0f} s.", "Take a smaller model.") from error
             raise
-        return cls(process, first.info)
+        return cls(process, first.info, on_event)
 
     @property
     def pid(self) -> int:
@@ -88,8 +117,27 @@ class EngineProcess:
 
         Raises EngineCrashed when the process dies, and the QwencoderError that the engine reports.
         """
-        request = replace(request, id=next(self._ids))
-        queue: asyncio.Queue[Chunk | Done | Error | None] = asyncio.Queue()
+        async with aclosing(self._ask(replace(request, id=next(self._ids)))) as answers:
+            async for answer in answers:
+                assert not isinstance(answer, Vectors)
+                yield answer
+
+    async def embed(self, request: Embed) -> Vectors:
+        """One vector per input. Cancelling the caller cancels the request. Raises as `generate` does."""
+        async with aclosing(self._ask(replace(request, id=next(self._ids)))) as answers:
+            async for answer in answers:
+                if isinstance(answer, Vectors):
+                    return answer
+        raise _crashed(self.info.model)
+
+    def unload(self) -> None:
+        """Let the model leave memory once nothing runs; the next request brings it back."""
+        if self.alive:
+            self._write(Unload())
+
+    async def _ask(self, request: Generate | Embed) -> AsyncGenerator[Chunk | Done | Vectors, None]:
+        """What the engine answers, up to and with the last message. Cancels the request when closed before."""
+        queue: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._answers[request.id] = queue
         ended = False
         try:
@@ -102,7 +150,7 @@ class EngineProcess:
                 if isinstance(message, Error):
                     ended = True
                     raise from_wire(asdict(message))
-                ended = isinstance(message, Done)
+                ended = isinstance(message, Done | Vectors)
                 yield message
         finally:
             self._answers.pop(request.id, None)
@@ -131,8 +179,11 @@ class EngineProcess:
         try:
             while (body := await _frame(self._process)) is not None:
                 message = decode(body)
-                if isinstance(message, Chunk | Done | Error) and (queue := self._answers.get(message.id)):
-                    queue.put_nowait(message)
+                if isinstance(message, Chunk | Done | Vectors | Error):
+                    if queue := self._answers.get(message.id):
+                        queue.put_nowait(message)
+                elif isinstance(message, Loaded | Unloaded | Calibrated):
+                    self._note(message)
         except ValueError:  # it can no longer be understood; whoever waits for it must not wait for ever
             log.exception("engine %d is ended", self.pid)
             self._process.kill()
@@ -140,6 +191,14 @@ class EngineProcess:
         log.info("engine %d for %s ended with status %s", self.pid, self.info.model, status)
         for queue in self._answers.values():
             queue.put_nowait(None)
+
+    def _note(self, event: EngineEvent) -> None:
+        if isinstance(event, Calibrated):
+            self.costs = event.costs
+        else:
+            self.loaded = isinstance(event, Loaded)
+        if self._on_event:
+            self._on_event(event)
 
 
 def _crashed(model: str) -> EngineCrashed:

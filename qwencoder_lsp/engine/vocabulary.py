@@ -41,6 +41,10 @@ class Tokenizer(Protocol):
         """Ids of trusted template text, in which special tokens count."""
         ...
 
+    def piece(self, token: int) -> bytes:
+        """The token's bytes; empty for control tokens."""
+        ...
+
 
 class ByteTokenizer:
     """One token per UTF-8 byte; special tokens from 256 up. For tests and the scripted engine."""
@@ -65,6 +69,10 @@ class ByteTokenizer:
                 ids.append(256 + self.MARKUP.index(mark))
             text = text[at + len(mark) :]
         return ids
+
+    def piece(self, token: int) -> bytes:
+        """The byte; nothing for special tokens."""
+        return bytes([token]) if token < 256 else b""
 
     def text(self, tokens: list[int] | tuple[int, ...]) -> str:
         """The text of the ids, special tokens spelled out."""

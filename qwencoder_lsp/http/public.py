@@ -5,30 +5,45 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.middleware.base import RequestResponseEndpoint
-from starlette.responses import Response
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qwencoder_lsp import __version__
+from qwencoder_lsp.errors import ModelError
+from qwencoder_lsp.http.failures import report_in_one_shape, shape
+from qwencoder_lsp.http.openai_plan import AUTO, chat_model, text_model
+from qwencoder_lsp.http.openai_routes import openai_routes
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models import store
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
+class OwnHost:
+    """Refuses requests that are meant for another host. Plain ASGI: Starlette's wrapper would stand between a response and the news that its
+    client has gone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = Headers(scope=scope).get("host", "") if scope["type"] == "http" else "localhost"
+        if host.rsplit(":", 1)[0] in LOOPBACK:
+            await self._app(scope, receive, send)
+        else:
+            refusal = JSONResponse(shape(f"Host {host!r} is not served here.", "invalid_request_error", "host"), 403)
+            await refusal(scope, receive, send)
+
+
 def public_app(service: Service) -> FastAPI:
     """The application."""
     app = FastAPI(title="qwencoder-lsp", version=__version__)
+    app.add_middleware(OwnHost)
+    report_in_one_shape(app)
+    app.include_router(openai_routes(service))
     started = int(time.time())
-
-    @app.middleware("http")
-    async def own_host(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        host = request.headers.get("host", "")
-        if host.rsplit(":", 1)[0] not in LOOPBACK:
-            error = {"message": f"Host {host!r} is not served here.", "type": "invalid_request_error", "code": "host", "param": None}
-            return JSONResponse({"error": error}, 403)
-        return await call_next(request)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -44,9 +59,19 @@ def public_app(service: Service) -> FastAPI:
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        rows = [
-            {"id": m.name, "object": "model", "created": started, "owned_by": "qwencoder-lsp", "meta": {"size": m.size}} for m in store.installed()
-        ]
+        found = {m.name: m for m in (*_own(service), *store.installed())}
+        rows = [{"id": m.name, "object": "model", "created": started, "owned_by": "qwencoder-lsp", "meta": {"size": m.size}} for m in found.values()]
         return {"object": "list", "data": rows}
 
     return app
+
+
+def _own(service: Service) -> list[store.InstalledModel]:
+    """The models of the service's settings, which may lie outside the catalogue."""
+    found = []
+    for choose in (text_model, chat_model):
+        try:
+            found.append(choose(service, AUTO))
+        except ModelError:  # not installed; a request for it gets the reason
+            continue
+    return found

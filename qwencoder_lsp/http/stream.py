@@ -1,11 +1,14 @@
-"""Answers as newline-delimited JSON. The work behind an answer is cancelled as soon as the client has gone."""
+"""Answers that stop their work as soon as the client has gone: newline-delimited JSON, server-sent events, and plain JSON.
+
+Starlette's own responses notice a client that has gone only when they send; during a long prefill nothing is sent.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,17 +17,17 @@ from starlette.types import Receive, Scope, Send
 
 from qwencoder_lsp.errors import QwencoderError, to_wire
 from qwencoder_lsp.gateway.protocol import EVENT_NAMES, Event
+from qwencoder_lsp.http.failures import failure
 
 log = logging.getLogger(__name__)
 
 _NAMES = {cls: name for name, cls in EVENT_NAMES.items()}
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each token
+_DONE = b"data: [DONE]\n\n"
 
 
 class JsonLines(Response):
-    """Sends each object of an async generator as one line and closes the generator at the end, or when the client has gone.
-
-    Starlette's own streaming response notices a client that has gone only when it sends again; during a long prefill nothing is sent.
-    """
+    """Sends each object of an async generator as one line and closes the generator at the end, or when the client has gone."""
 
     media_type = "application/x-ndjson"
 
@@ -34,29 +37,102 @@ class JsonLines(Response):
         self._objects = objects
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.create_task(self._send(send))
-        watching = asyncio.create_task(_gone(receive))
         try:
-            await asyncio.wait((sending, watching), return_when=asyncio.FIRST_COMPLETED)
+            await _while_there(self._send(send), receive)
         finally:
-            for task in (sending, watching):
-                task.cancel()
-            await asyncio.gather(sending, watching, return_exceptions=True)
             await self._objects.aclose()
-        if not sending.cancelled() and (error := sending.exception()):
-            raise error
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for item in self._objects:
-            line = json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-            await send({"type": "http.response.body", "body": line, "more_body": True})
+            await send({"type": "http.response.body", "body": _bytes(item) + b"\n", "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class EventStream(Response):
+    """The same as server-sent events that end with [DONE]. The status waits for the first object, so that a refusal has its own;
+    an error behind it becomes the last event, in the place of [DONE]."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, objects: AsyncGenerator[dict[str, Any], None]) -> None:
+        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})  # the second is nginx's: pass on at once
+        del self.headers["content-length"]
+        self._objects = objects
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await _while_there(self._send(send), receive)
+        finally:
+            await self._objects.aclose()
+
+    async def _send(self, send: Send) -> None:
+        started = False
+        end = _DONE
+        try:
+            async for item in self._objects:
+                if not started:
+                    started = True
+                    await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await send({"type": "http.response.body", "body": b"data: " + _bytes(item) + b"\n\n", "more_body": True})
+        except Exception as error:
+            found = failure(error)
+            if not started:
+                await _reply(send, found.status, found.body, found.headers)
+                return
+            end = b"data: " + _bytes(found.body) + b"\n\n"
+        await send({"type": "http.response.body", "body": end, "more_body": False})
+
+
+class JsonReply(Response):
+    """One object, when `work` has made it."""
+
+    media_type = "application/json"
+
+    def __init__(self, work: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        super().__init__()
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _while_there(self._send(send), receive)
+
+    async def _send(self, send: Send) -> None:
+        try:
+            status, body, headers = 200, await self._work(), {}
+        except Exception as error:
+            found = failure(error)
+            status, body, headers = found.status, found.body, found.headers
+        await _reply(send, status, body, headers)
+
+
+async def _reply(send: Send, status: int, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+    data = _bytes(body)
+    every = {"content-type": "application/json", "content-length": str(len(data)), **headers}
+    await send({"type": "http.response.start", "status": status, "headers": [(k.encode(), v.encode()) for k, v in every.items()]})
+    await send({"type": "http.response.body", "body": data, "more_body": False})
+
+
+async def _while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Run `work` to its end, or cancel it when the client goes."""
+    sending = asyncio.create_task(work)
+    watching = asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait((sending, watching), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, watching):
+            task.cancel()
+        await asyncio.gather(sending, watching, return_exceptions=True)
+    if not sending.cancelled() and (error := sending.exception()):
+        raise error
 
 
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _bytes(item: dict[str, Any]) -> bytes:
+    return _encode(item).encode("ascii")
 
 
 async def event_lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[dict[str, Any], None]:

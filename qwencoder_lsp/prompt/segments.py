@@ -21,6 +21,7 @@ from qwencoder_lsp.engine.vocabulary import Tokenizer
 LONG_LINE = 512
 _LINES = re.compile(r"(?<=\n)(?=[^\S\r\n]*\S)")
 _WORDS = re.compile(r".{256,1024}?(?:(?<=[0-9])|(?<=[A-Za-z])(?=[ -/:-@\[-`{-~]))|.{1,1024}", re.DOTALL)
+_MARKS = re.compile(r"<[^<>\n]{1,48}>|\[/?[A-Z_]+\]")  # whatever looks like a special token of any family: <|im_end|>, <s>, [INST]
 CACHED_CHARACTERS = 2 << 20  # about half a million tokens, 40 MB with their ids
 
 
@@ -54,6 +55,7 @@ class SegmentTokenizer:
         self.n_ctx_train = tokenizer.n_ctx_train
         self.chat_template = tokenizer.chat_template
         self._tokenizer = tokenizer
+        self._marks: LRUCache[str, int | None] = LRUCache(4096)
         self._cache: LRUCache[str, Segment] = LRUCache(capacity, getsizeof=lambda segment: len(segment.text))
 
     def segments(self, text: str) -> list[Segment]:
@@ -65,8 +67,27 @@ class SegmentTokenizer:
         return [token for segment in self.segments(text) for token in segment.tokens]
 
     def tokenize_markup(self, text: str) -> list[int]:
-        """Ids of trusted template text, in which special tokens count."""
-        return self._tokenizer.tokenize_markup(text)
+        """Ids of trusted text, in which special tokens count. llama.cpp, too, cuts at special tokens first, and tokenises what is between as text."""
+        ids: list[int] = []
+        at = 0
+        for match in _MARKS.finditer(text):
+            mark = self._mark(match[0])
+            if mark is not None:
+                ids += self.tokenize(text[at : match.start()])
+                ids.append(mark)
+                at = match.end()
+        return ids + self.tokenize(text[at:])
+
+    def piece(self, token: int) -> bytes:
+        """The token's bytes; empty for control tokens."""
+        return self._tokenizer.piece(token)
+
+    def _mark(self, spelling: str) -> int | None:
+        """The special token of that spelling."""
+        if spelling not in self._marks:
+            ids = self._tokenizer.tokenize_markup(spelling)
+            self._marks[spelling] = ids[0] if len(ids) == 1 and ids != self._tokenizer.tokenize(spelling) else None
+        return self._marks[spelling]
 
     def _segment(self, piece: str) -> Segment:
         found = self._cache.get(piece)

@@ -1,0 +1,59 @@
+"""Several candidates at once: their answers as one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from qwencoder_lsp.engine.protocol import Chunk, Done, Generate
+from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.http.host import ModelHost
+from qwencoder_lsp.models.store import InstalledModel
+
+Indexed = tuple[int, Chunk | Done]
+
+
+async def answers(host: ModelHost, model: InstalledModel, engine: EngineProcess, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:
+    """What the engine answers to each request, with the request's place in the list, as it comes. Closing it cancels them all.
+
+    Raises the QwencoderError of the first request that fails, and cancels the others.
+    """
+    running = _one(0, engine, requests[0]) if len(requests) == 1 else _many(engine, requests)
+    async with aclosing(running):
+        async for index, answer in running:
+            if isinstance(answer, Done):
+                host.observe(model, answer)
+            yield index, answer
+
+
+async def _one(index: int, engine: EngineProcess, request: Generate) -> AsyncGenerator[Indexed, None]:
+    async with aclosing(engine.generate(request)) as found:
+        async for answer in found:
+            yield index, answer
+
+
+async def _many(engine: EngineProcess, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:
+    queue: asyncio.Queue[Indexed | Exception] = asyncio.Queue()
+
+    async def follow(index: int, request: Generate) -> None:
+        try:
+            async with aclosing(_one(index, engine, request)) as found:
+                async for answer in found:
+                    queue.put_nowait(answer)
+        except Exception as error:
+            queue.put_nowait(error)
+
+    tasks = [asyncio.create_task(follow(index, request)) for index, request in enumerate(requests)]
+    left = len(tasks)
+    try:
+        while left:
+            found = await queue.get()
+            if isinstance(found, Exception):
+                raise found
+            left -= isinstance(found[1], Done)
+            yield found
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

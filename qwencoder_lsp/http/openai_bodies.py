@@ -1,0 +1,153 @@
+"""The bodies of the OpenAI routes. Lenient: what we do not know is ignored, and null means not given. No meaning is attached to them here.
+
+Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cpp; ignore_eos (go on behind the model's end of text);
+speculate (false: draft no tokens); regex or guided_regex, and choice or guided_choice (what the answer must look like).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+MAX_CHOICES = 128  # as at OpenAI
+MAX_INPUTS = 2048  # as at OpenAI
+TEXT_OR_TOKENS = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "array", "items": {"type": "integer"}},
+        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+    ]
+}
+
+Tokens = list[int]
+
+
+def _texts(value: Any) -> list[str | Tokens]:
+    """One entry per prompt, whichever of the four forms it came in."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value:
+        if all(isinstance(v, str) for v in value):
+            return value
+        if _is_tokens(value):
+            return [value]
+        if all(_is_tokens(v) and v for v in value):
+            return value
+    raise PydanticCustomError("texts", "Input should be a string, a list of strings, a list of token ids or a list of such lists, none of them empty")
+
+
+def _is_tokens(value: Any) -> bool:
+    return isinstance(value, list) and all(type(v) is int for v in value)  # isinstance would let booleans through
+
+
+def _strings(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _content(value: Any) -> Any:
+    """The text of a message that comes in parts."""
+    if not isinstance(value, list):
+        return value
+    for part in value:
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise PydanticCustomError("content", "Only parts of type text can be read")
+    return "".join(part["text"] for part in value)
+
+
+Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
+Strings = Annotated[list[str], BeforeValidator(_strings)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+class Body(BaseModel):
+    """Unknown fields are ignored, and so are those that are null."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+class StreamOptions(Body):
+    """include_usage: one more chunk at the end, with the usage."""
+
+    include_usage: bool = False
+
+
+class JsonSchema(Body):
+    """The named schema of a response_format."""
+
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(Body):
+    """What the answer must look like."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: JsonSchema | None = None
+
+
+class Sampled(Body):
+    """What both kinds of completion take. The defaults of the sampling are Qwen's own recommendation."""
+
+    model: str = ""
+    n: int = Field(1, ge=1, le=MAX_CHOICES)
+    temperature: float = Field(0.7, ge=0, le=10)
+    top_p: float = Field(0.8, gt=0, le=1)
+    top_k: int = Field(20, ge=0)
+    min_p: float = Field(0.0, ge=0, le=1)
+    seed: int | None = None
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
+    repeat_penalty: float = Field(1.0, gt=0, le=10)
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(default_factory=dict)
+    stop: Strings = Field(default_factory=list)
+    stream: bool = False
+    stream_options: StreamOptions = Field(default_factory=StreamOptions)
+    response_format: ResponseFormat = Field(default_factory=ResponseFormat)
+    regex: str | None = Field(None, validation_alias=AliasChoices("regex", "guided_regex"))
+    choice: list[str] | None = Field(None, min_length=1, validation_alias=AliasChoices("choice", "guided_choice"))
+    ignore_eos: bool = False
+    speculate: bool = True
+
+
+class CompletionBody(Sampled):
+    """POST /v1/completions. With `suffix`, even an empty one, the text between prompt and suffix is asked for."""
+
+    prompt: Texts
+    suffix: str | None = None
+    max_tokens: int = Field(16, ge=0)
+    logprobs: int | None = Field(None, ge=0, le=20)
+    echo: bool = False
+
+
+class ChatMessage(Body):
+    """One turn; its content is a string or a list of text parts."""
+
+    role: str
+    content: Annotated[str, BeforeValidator(_content)] = ""
+
+
+class ChatBody(Sampled):
+    """POST /v1/chat/completions."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=0, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
+    logprobs: bool = False
+    top_logprobs: int = Field(0, ge=0, le=20)
+    tools: list[Any] = Field(default_factory=list)
+    functions: list[Any] = Field(default_factory=list)
+
+
+class EmbeddingBody(Body):
+    """POST /v1/embeddings."""
+
+    input: Annotated[Texts, Field(max_length=MAX_INPUTS)]
+    model: str = ""
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, ge=1)

@@ -1,0 +1,176 @@
+"""From the body of an OpenAI request to what the engine is asked: the model, and one Generate per choice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
+from qwencoder_lsp.engine.protocol import Constraint, Generate, Priority, Sampling
+from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.errors import ModelMissing
+from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBody, Sampled
+from qwencoder_lsp.http.service import Service
+from qwencoder_lsp.models.catalogue import find
+from qwencoder_lsp.models.store import InstalledModel
+from qwencoder_lsp.prompt.budget import fim_budget
+from qwencoder_lsp.prompt.chat import render_chat
+from qwencoder_lsp.prompt.fim import render_fim
+from qwencoder_lsp.prompt.segments import SegmentTokenizer
+from qwencoder_lsp.settings import Settings
+
+AUTO = "auto"
+CHAT_TOKENS = 4096  # a chat that names no limit; small models may repeat themselves for ever
+BANNED = -100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0."""
+
+    model: InstalledModel
+    engine: EngineProcess
+    tokenizer: SegmentTokenizer
+    requests: tuple[Generate, ...]
+
+
+async def plan_completion(service: Service, body: CompletionBody) -> Plan:
+    """Raises QwencoderError."""
+    if len(body.prompt) * body.n > MAX_CHOICES:
+        raise FieldError("n", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
+    scores = body.echo and body.logprobs is not None
+    if scores and (body.max_tokens or body.stream or body.suffix is not None):
+        raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
+    model = text_model(service, body.model) if body.suffix is None else fill_model(service, body.model)
+    engine, tokenizer = await service.host.load(model)
+    request = _request(body, engine, tokenizer, body.max_tokens, body.logprobs)
+    if body.suffix is None:
+        request = replace(request, score_from=1 if scores else None)
+        prompts = [prompt_tokens(text, "prompt", engine, tokenizer, markup=True) for text in body.prompt]
+    else:
+        request = replace(request, priority=Priority.EXPLICIT, lane="typing")
+        prompts = [_fill(text, body, engine, tokenizer) for text in body.prompt]
+    return Plan(model, engine, tokenizer, _candidates(request, prompts, body.n))
+
+
+async def plan_chat(service: Service, body: ChatBody) -> Plan:
+    """Raises QwencoderError."""
+    if body.tools or body.functions:
+        raise FieldError("tools" if body.tools else "functions", "tools are not served yet.", "Leave them out.")
+    if body.top_logprobs and not body.logprobs:
+        raise FieldError("top_logprobs", "they are given only with logprobs true.")
+    model = chat_model(service, body.model)
+    engine, tokenizer = await service.host.load(model)
+    messages = [Message("system" if m.role == "developer" else m.role, m.content) for m in body.messages]
+    tokens = render_chat(messages, tokenizer)
+    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, engine.info.n_ctx - len(tokens)))
+    request = _request(body, engine, tokenizer, limit, body.top_logprobs)
+    return Plan(model, engine, tokenizer, _candidates(request, [tokens], body.n))
+
+
+def fill_model(service: Service, field: str) -> InstalledModel:
+    """The model that `field` means for filling in the middle. Raises ModelError."""
+    return service.host.choose("completion", _named(service.settings, field, service.settings.model.completion))
+
+
+def text_model(service: Service, field: str) -> InstalledModel:
+    """The model that `field` means for continuing text: the one for completion where there is one, otherwise any. Raises ModelError."""
+    name = _named(service.settings, field, service.settings.model.completion)
+    if name == AUTO:
+        try:
+            return service.host.choose("completion", name)
+        except ModelMissing:
+            return service.host.choose("chat", name)
+    return service.host.choose("chat", name)
+
+
+def chat_model(service: Service, field: str) -> InstalledModel:
+    """The model that `field` means for a conversation. Raises ModelError."""
+    return service.host.choose("chat", _named(service.settings, field, service.settings.model.chat))
+
+
+def _named(settings: Settings, field: str, own: str) -> str:
+    """What `field` means: the service's own choice, or a name of the catalogue. Only the service's owner chooses files by path."""
+    if field in ("", AUTO):
+        return own
+    for setting in (settings.model.completion, settings.model.chat):
+        if setting != AUTO and field in (setting, Path(setting).stem):
+            return setting
+    return find(field).name
+
+
+def prompt_tokens(text: str | list[int], field: str, engine: EngineProcess, tokenizer: SegmentTokenizer, *, markup: bool) -> list[int]:
+    """The tokens of one prompt: ids as they are, text with special tokens in it if `markup`. Raises FieldError for none."""
+    if isinstance(text, str):
+        tokens = tokenizer.tokenize_markup(text) if markup else tokenizer.tokenize(text)
+    else:
+        tokens = text
+        if tokens and not (min(tokens) >= 0 and max(tokens) < engine.info.n_vocab):
+            raise FieldError(field, f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
+    if not tokens:
+        raise FieldError(field, "it is empty.", "Send at least one token.")
+    return tokens
+
+
+def _fill(text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> list[int]:
+    if not isinstance(text, str):
+        raise FieldError("prompt", "with a suffix it must be text.")
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.max_tokens)
+    return render_fim(PromptParts(text, body.suffix or ""), tokenizer, budget).tokens
+
+
+def _request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
+    """What all choices have in common; without a prompt."""
+    if any(not 0 <= token < engine.info.n_vocab for token in body.logit_bias):
+        raise FieldError("logit_bias", f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
+    end = tuple(sorted(tokenizer.special.end))
+    bias = {**body.logit_bias, **dict.fromkeys(end, BANNED)} if body.ignore_eos else body.logit_bias
+    sampling = Sampling(
+        temperature=body.temperature,
+        top_k=body.top_k,
+        top_p=body.top_p,
+        min_p=body.min_p,
+        seed=body.seed if body.seed is None or body.seed >= 0 else None,  # llama.cpp's clients send -1 for a fresh one
+        repeat_penalty=body.repeat_penalty,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        logit_bias=tuple(bias.items()),
+        top_logprobs=top_logprobs or 0,
+    )
+    return Generate(
+        id=0,
+        tokens=(),
+        max_tokens=max_tokens,
+        stop_tokens=() if body.ignore_eos else end,
+        stops=Stops(strings=tuple(s for s in body.stop if s)),
+        sampling=sampling,
+        constraint=_constraint(body),
+        speculate=body.speculate,
+    )
+
+
+def _constraint(body: Sampled) -> Constraint | None:
+    form = body.response_format
+    found: list[Constraint] = []
+    if form.type == "json_object":
+        found.append(Constraint("json_schema", '{"type":"object"}'))
+    elif form.type == "json_schema":
+        if form.json_schema is None:
+            raise FieldError("response_format.json_schema", "the schema is missing.")
+        found.append(Constraint("json_schema", json.dumps(form.json_schema.schema_)))
+    if body.regex is not None:
+        found.append(Constraint("regex", body.regex))
+    if body.choice is not None:
+        found.append(Constraint("choice", json.dumps(body.choice)))
+    if len(found) > 1:
+        raise FieldError("response_format", "only one of response_format, regex and choice can be obeyed.")
+    return found[0] if found else None
+
+
+def _candidates(request: Generate, prompts: Sequence[Sequence[int]], n: int) -> tuple[Generate, ...]:
+    seed = request.sampling.seed
+    samplings = [replace(request.sampling, seed=None if seed is None else seed + i) for i in range(n)]
+    return tuple(replace(request, tokens=tuple(tokens), index=i, sampling=samplings[i]) for tokens in prompts for i in range(n))

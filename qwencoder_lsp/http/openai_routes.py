@@ -1,0 +1,135 @@
+"""POST /v1/completions, /v1/chat/completions and /v1/embeddings. Everything a request does runs inside its response, so that a client that goes
+stops it wherever it is: while the model loads, in the queue, in the prefill."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import struct
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from qwencoder_lsp.engine.protocol import Chunk, Done, Embed
+from qwencoder_lsp.http.candidates import answers
+from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody
+from qwencoder_lsp.http.openai_plan import Plan, plan_chat, plan_completion, prompt_tokens, text_model
+from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timings, usage
+from qwencoder_lsp.http.service import Service
+from qwencoder_lsp.http.stream import EventStream, JsonReply
+
+Prepare = Callable[[], Awaitable[tuple[Plan, Shape]]]
+
+
+def openai_routes(service: Service) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/completions")
+    async def completions(body: CompletionBody) -> Response:
+        async def prepare() -> tuple[Plan, Shape]:
+            plan = await plan_completion(service, body)
+            return plan, _text_shape(plan, body)
+
+        if body.stream:
+            return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))
+        return JsonReply(lambda: _whole(service, prepare))
+
+    @router.post("/chat/completions")
+    async def chat_completions(body: ChatBody) -> Response:
+        async def prepare() -> tuple[Plan, Shape]:
+            plan = await plan_chat(service, body)
+            return plan, ChatShape(plan.tokenizer.piece, logprobs=body.logprobs)
+
+        if body.stream:
+            return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))
+        return JsonReply(lambda: _whole(service, prepare))
+
+    @router.post("/embeddings")
+    async def embeddings(body: EmbeddingBody) -> Response:
+        return JsonReply(lambda: _embeddings(service, body))
+
+    return router
+
+
+def _text_shape(plan: Plan, body: CompletionBody) -> TextShape:
+    scored = [request.tokens for request in plan.requests if request.score_from is not None]
+    echoes: list[str] = []
+    if body.echo:
+        texts = (t if isinstance(t, str) else b"".join(map(plan.tokenizer.piece, t)).decode("utf-8", "replace") for t in body.prompt)
+        echoes = [text for text in texts for _ in range(body.n)]
+    return TextShape(plan.tokenizer.piece, body.logprobs, echoes, scored)
+
+
+async def _chunks(service: Service, prepare: Prepare, *, with_usage: bool) -> AsyncGenerator[dict[str, Any], None]:
+    """The answers as they come: each choice's opening, its text, and its end with its timings; the usage last."""
+    with service.working():
+        plan, shape = await prepare()
+        head = _head(plan, shape, shape.stream_object)
+        if with_usage:
+            head["usage"] = None
+        opened: set[int] = set()
+        ended: dict[int, Done] = {}
+        async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
+            async for index, answer in found:
+                if index not in opened:
+                    opened.add(index)
+                    if opening := shape.opening(index):
+                        yield {**head, "choices": [opening]}
+                if isinstance(answer, Chunk):
+                    yield {**head, "choices": [shape.piece(index, answer)]}
+                else:
+                    ended[index] = answer
+                    yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,))}
+        if with_usage:
+            yield {**head, "choices": [], "usage": _usage(plan, ended)}
+
+
+async def _whole(service: Service, prepare: Prepare) -> dict[str, Any]:
+    with service.working():
+        plan, shape = await prepare()
+        chunks: list[list[Chunk]] = [[] for _ in plan.requests]
+        ended: dict[int, Done] = {}
+        async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
+            async for index, answer in found:
+                if isinstance(answer, Chunk):
+                    chunks[index].append(answer)
+                else:
+                    ended[index] = answer
+        choices = [shape.whole(index, chunks[index], ended[index]) for index in range(len(plan.requests))]
+        account = {"usage": _usage(plan, ended), "timings": timings(list(ended.values()))}
+        return {**_head(plan, shape, shape.whole_object), "choices": choices, **account}
+
+
+def _head(plan: Plan, shape: Shape, kind: str) -> dict[str, Any]:
+    return {"id": shape.prefix + secrets.token_hex(12), "object": kind, "created": int(time.time()), "model": plan.model.name}
+
+
+def _usage(plan: Plan, ended: dict[int, Done]) -> dict[str, Any]:
+    return usage([ended[place] for place, request in enumerate(plan.requests) if request.index == 0], list(ended.values()))
+
+
+async def _embeddings(service: Service, body: EmbeddingBody) -> dict[str, Any]:
+    with service.working():
+        model = text_model(service, body.model)
+        engine, tokenizer = await service.host.load(model)
+        inputs = tuple(tuple(prompt_tokens(text, "input", engine, tokenizer, markup=False)) for text in body.input)
+        found = await engine.embed(Embed(0, inputs))
+        rows: list[dict[str, Any]] = []
+        for index, vector in enumerate(found.vectors):
+            values = _floats(vector)
+            if body.dimensions not in (None, len(values)):
+                raise FieldError("dimensions", f"the vectors of {model.name} have {len(values)}.", "Leave it out.")
+            rows.append({"object": "embedding", "index": index, "embedding": vector if body.encoding_format == "base64" else values})
+        account = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
+        return {"object": "list", "data": rows, "model": model.name, "usage": account}
+
+
+def _floats(vector: str) -> list[float]:
+    data = base64.b64decode(vector)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))

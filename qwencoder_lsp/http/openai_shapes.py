@@ -1,0 +1,181 @@
+"""Answers in the shapes of the OpenAI routes: choices and their log-probabilities, usage, and llama.cpp's timings. Plain dictionaries, no models:
+a token of a stream passes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from qwencoder_lsp.engine.protocol import Chunk, Done
+
+Dict = dict[str, Any]
+Piece = Callable[[int], bytes]
+LOWEST = -9999.0  # what OpenAI writes for a log-probability that is too small; JSON has no infinity
+
+
+class Shape(Protocol):
+    """How one route writes its choices. `index` is the place of the choice."""
+
+    prefix: str
+    whole_object: str
+    stream_object: str
+
+    def opening(self, index: int) -> Dict | None:
+        """What a stream says of a choice before its first text."""
+        ...
+
+    def piece(self, index: int, chunk: Chunk) -> Dict:
+        """More text, in a stream."""
+        ...
+
+    def final(self, index: int, done: Done) -> Dict:
+        """The end of a choice, in a stream."""
+        ...
+
+    def whole(self, index: int, chunks: Sequence[Chunk], done: Done) -> Dict:
+        """A choice at once."""
+        ...
+
+
+class TextShape:
+    """/v1/completions. echoes: the text to show before each choice. scored: the tokens of each choice's prompt, where their scores are wanted."""
+
+    prefix = "cmpl-"
+    whole_object = stream_object = "text_completion"
+
+    def __init__(self, piece: Piece, logprobs: int | None, echoes: Sequence[str], scored: Sequence[Sequence[int]]) -> None:
+        self._piece, self._logprobs, self._echoes, self._scored = piece, logprobs, echoes, scored
+        self._offsets = dict(enumerate(map(len, echoes)))
+
+    def opening(self, index: int) -> Dict | None:
+        """The echo."""
+        return self._choice(index, self._echoes[index], None, None) if self._echoes else None
+
+    def piece(self, index: int, chunk: Chunk) -> Dict:
+        return self._choice(index, chunk.text, None if self._logprobs is None else self._table(index, (chunk,)), None)
+
+    def final(self, index: int, done: Done) -> Dict:
+        return self._choice(index, "", None, finish_reason(done))
+
+    def whole(self, index: int, chunks: Sequence[Chunk], done: Done) -> Dict:
+        text = (self._echoes[index] if self._echoes else "") + "".join(chunk.text for chunk in chunks)
+        table = None
+        if self._scored:
+            table = self._scores(self._scored[index], done.scores)
+        elif self._logprobs is not None:
+            table = self._table(index, chunks)
+        return self._choice(index, text, table, finish_reason(done))
+
+    def _choice(self, index: int, text: str, logprobs: Dict | None, reason: str | None) -> Dict:
+        return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": reason}
+
+    def _table(self, index: int, chunks: Sequence[Chunk]) -> Dict:
+        tokens: list[str] = []
+        offsets: list[int] = []
+        tops: list[Dict] = []
+        at = self._offsets.get(index, 0)
+        for chunk in chunks:
+            for place, token in enumerate(chunk.tokens):
+                offsets.append(at)
+                tokens.append(spelled(self._piece(token)))
+                at += len(tokens[-1])
+                tops.append({spelled(self._piece(t)): max(p, LOWEST) for t, p in chunk.top[place]} if chunk.top else {})
+        self._offsets[index] = at
+        values = [max(value, LOWEST) for chunk in chunks for value in chunk.logprobs]
+        return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops if self._logprobs else None, "text_offset": offsets}
+
+    def _scores(self, prompt: Sequence[int], scores: Sequence[float]) -> Dict:
+        tokens = [spelled(self._piece(token)) for token in prompt]
+        offsets = [0]
+        for token in tokens[:-1]:
+            offsets.append(offsets[-1] + len(token))
+        values = [None, *(max(score, LOWEST) for score in scores)]  # nothing stands before the first
+        return {"tokens": tokens, "token_logprobs": values, "top_logprobs": None, "text_offset": offsets}
+
+
+class ChatShape:
+    """/v1/chat/completions."""
+
+    prefix = "chatcmpl-"
+    whole_object, stream_object = "chat.completion", "chat.completion.chunk"
+
+    def __init__(self, piece: Piece, *, logprobs: bool) -> None:
+        self._piece, self._logprobs = piece, logprobs
+
+    def opening(self, index: int) -> Dict:
+        """The role."""
+        return self._delta(index, {"role": "assistant", "content": ""}, None, None)
+
+    def piece(self, index: int, chunk: Chunk) -> Dict:
+        return self._delta(index, {"content": chunk.text}, self._table((chunk,)), None)
+
+    def final(self, index: int, done: Done) -> Dict:
+        return self._delta(index, {}, None, finish_reason(done))
+
+    def whole(self, index: int, chunks: Sequence[Chunk], done: Done) -> Dict:
+        message = {"role": "assistant", "content": "".join(chunk.text for chunk in chunks)}
+        return {"index": index, "message": message, "logprobs": self._table(chunks), "finish_reason": finish_reason(done)}
+
+    def _delta(self, index: int, delta: Dict, logprobs: Dict | None, reason: str | None) -> Dict:
+        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+
+    def _table(self, chunks: Sequence[Chunk]) -> Dict | None:
+        if not self._logprobs:
+            return None
+        rows = []
+        for chunk in chunks:
+            for place, (token, value) in enumerate(zip(chunk.tokens, chunk.logprobs, strict=True)):
+                tops = [self._row(t, p) for t, p in chunk.top[place]] if chunk.top else []
+                rows.append({**self._row(token, value), "top_logprobs": tops})
+        return {"content": rows}
+
+    def _row(self, token: int, value: float) -> Dict:
+        data = self._piece(token)
+        return {"token": spelled(data), "logprob": max(value, LOWEST), "bytes": list(data)}
+
+
+def spelled(data: bytes) -> str:
+    """A token as text; one that is only a part of a character as OpenAI writes it: bytes:\\xe2\\x82."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def finish_reason(done: Done) -> str:
+    """OpenAI knows two ends of a text."""
+    return "length" if done.reason == "length" else "stop"
+
+
+def usage(prompts: Sequence[Done], every: Sequence[Done]) -> Dict:
+    """The account in OpenAI's words. prompts: the first choice of each prompt."""
+    read = sum(done.prompt_tokens for done in prompts)
+    written = sum(done.generated_tokens for done in every)
+    return {
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": read + written,
+        "prompt_tokens_details": {"cached_tokens": sum(done.reused_tokens for done in prompts)},
+    }
+
+
+def timings(every: Sequence[Done]) -> Dict:
+    """The account in llama.cpp's words, and a few of ours. Choices that ran at once have the tokens of all and the time of the longest."""
+    evaluated = sum(done.prompt_tokens - done.reused_tokens for done in every)
+    generated = sum(done.generated_tokens for done in every)
+    prompt_ms, predicted_ms = max(done.prefill_ms for done in every), max(done.decode_ms for done in every)
+    return {
+        "cache_n": sum(done.reused_tokens for done in every),
+        "prompt_n": evaluated,
+        "prompt_ms": prompt_ms,
+        "prompt_per_second": evaluated / prompt_ms * 1000 if prompt_ms else 0.0,
+        "predicted_n": generated,
+        "predicted_ms": predicted_ms,
+        "predicted_per_second": generated / predicted_ms * 1000 if predicted_ms else 0.0,
+        "draft_n": sum(done.drafted_tokens for done in every),
+        "draft_n_accepted": sum(done.accepted_tokens for done in every),
+        "queue_ms": max(done.queue_ms for done in every),
+        "native_ms": max(done.native_ms for done in every),
+        "restored_n": sum(done.restored_tokens for done in every),
+        "preempted": sum(done.preempted for done in every),
+    }
