@@ -6,10 +6,9 @@ The tokenizer that llguidance needs takes one to two seconds to build, so it is 
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import llguidance
 import llguidance.numpy
@@ -24,6 +23,13 @@ from qwencoder_lsp.errors import EngineFailed, RequestError
 # given, all that is not a value is forced: those tokens need no choice.
 JSON_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
+# llguidance gives up by itself on what is too complex, each step within some 50 ms; only the number of properties costs more than linear time
+# before it notices (6 s for 10,000 of them, 0.3 s for what fits into this).
+MAX_TEXT = 1 << 16
+LIMITS = llguidance.LLParserLimits(verbose_errors=False)
+
+T = TypeVar("T")
+
 # row i: what eight bits of a mask, lowest first, add to eight logits
 _ADDEND = np.where(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), 0, -np.inf).astype(np.float32)
 
@@ -33,9 +39,9 @@ class Matcher:
 
     def __init__(self, tokenizer: Any, constraint: Constraint, n_vocab: int) -> None:
         """Raises RequestError when the constraint cannot be compiled; the message names what is wrong."""
-        self._matcher = llguidance.LLMatcher(tokenizer, grammar(constraint))
+        self._matcher = llguidance.LLMatcher(tokenizer, grammar(constraint), log_level=0, limits=LIMITS)
         if self._matcher.is_error():
-            raise RequestError(f"The {constraint.kind} cannot be used: {self._matcher.get_error()}", "Simplify it.")
+            raise RequestError(f"The {constraint.kind} cannot be used: {self._error()}", "Simplify it.")
         self._prefix_only = constraint.kind == "prefix"
         self._bits = np.zeros((n_vocab + 31) // 32, np.int32)
         self.done = False
@@ -62,63 +68,105 @@ class Matcher:
         """The token was chosen. Afterwards `done` says whether the constraint is met and nothing more may or need follow."""
         self._matcher.consume_token(token)
         if self._matcher.is_error():
-            raise RequestError(f"The constraint failed: {self._matcher.get_error()}", "Simplify it.")
+            raise RequestError(f"The constraint failed: {self._error()}", "Simplify it.")
         self.done = self._matcher.is_accepting() if self._prefix_only else self._matcher.is_stopped()
+
+    def _error(self) -> str:
+        return " ".join(str(self._matcher.get_error()).split())[:300]
 
 
 def grammar(constraint: Constraint) -> str:
     """The constraint in llguidance's own form. Raises RequestError for an unknown kind or unreadable value."""
+    if len(constraint.value) > MAX_TEXT:
+        raise RequestError(f"The {constraint.kind} has {len(constraint.value)} characters; {MAX_TEXT} are the limit.", "Shorten it.")
     try:
         if constraint.kind == "json_schema":
             return str(llguidance.LLMatcher.grammar_from_json_schema(constraint.value, overrides=JSON_LAYOUT))
         if constraint.kind == "regex":
             return str(llguidance.LLMatcher.grammar_from_regex(constraint.value))
         if constraint.kind == "choice":
-            return str(llguidance.LLMatcher.grammar_from_regex("|".join(re.escape(c) for c in json.loads(constraint.value))))
+            return str(llguidance.LLMatcher.grammar_from_regex("|".join(_literal(c) for c in _choices(constraint.value))))
         if constraint.kind == "prefix":
-            return str(llguidance.LLMatcher.grammar_from_regex(f"(?s:{re.escape(constraint.value)}.*)"))
-    except ValueError as error:
+            return str(llguidance.LLMatcher.grammar_from_regex(f"(?s:{_literal(constraint.value)}.*)"))
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"The {constraint.kind} cannot be read: {error}", "Correct it.") from error
     raise RequestError(f"{constraint.kind!r} is not a kind of constraint.", "Use json_schema, regex, choice or prefix.")
 
 
+def _choices(value: str) -> list[str]:
+    choices = json.loads(value)
+    if not isinstance(choices, list) or not choices or not all(isinstance(c, str) for c in choices):
+        raise ValueError("it must be a JSON list of one or more strings")
+    return choices
+
+
+def _literal(text: str) -> str:
+    """A regular expression for exactly this text. Python's re.escape also escapes what Rust's regex does not let be escaped."""
+    return "".join(c if c.isascii() and c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)
+
+
 class ConstraintCompiler:
-    """Builds Matchers once the tokenizer is there."""
+    """Builds Matchers. What they need is made in the background at its first use; `on_ready` is then called from another thread."""
 
     def __init__(
         self, make_tokenizer: Callable[[], Any], n_vocab: int, on_ready: Callable[[], None], pieces: Callable[[], Sequence[bytes]] | None = None
     ) -> None:
-        """pieces: the bytes of every token, empty for control tokens; with it, a prefix does not wait for the tokenizer."""
-        self._make = make_tokenizer
+        """make_tokenizer: llguidance's LLTokenizer. pieces: the bytes of every token, empty for control tokens; prefixes need only these."""
         self._n_vocab = n_vocab
-        self._on_ready = on_ready
-        self._pieces = pieces
-        self._index: VocabularyIndex | None = None
-        self._tokenizer: Any = None
-        self._failure: Exception | None = None
-        self._thread: threading.Thread | None = None
+        self._tokenizer = _Background(make_tokenizer, on_ready)
+        self._index = _Background(lambda: VocabularyIndex(pieces()), on_ready) if pieces else None
 
     @property
     def ready(self) -> bool:
-        """Whether `matcher` may be called. The first look starts the build; `on_ready` is called from its thread at its end."""
-        if self._tokenizer is None and self._thread is None:
-            self._thread = threading.Thread(target=self._build, name="constraint tokenizer", daemon=True)
-            self._thread.start()
-        return self._tokenizer is not None or self._failure is not None
+        """Whether `matcher` may be called for any constraint."""
+        return self._tokenizer.ready
+
+    def ready_for(self, constraint: Constraint) -> bool:
+        """Whether `matcher(constraint)` may be called. The first look starts what has to be built: 0.4 s for a prefix, up to 2 s for the others."""
+        return self._index.ready if constraint.kind == "prefix" and self._index else self._tokenizer.ready
 
     def matcher(self, constraint: Constraint) -> Matcher | PrefixMatcher:
-        """A fresh Matcher. Raises RequestError, or EngineFailed when llguidance cannot read this vocabulary."""
-        if constraint.kind == "prefix" and self._pieces is not None:
-            if self._index is None:
-                self._index = VocabularyIndex(self._pieces())
-            return PrefixMatcher(self._index, constraint.value.encode("utf-8", "surrogatepass"))
-        if self._failure:
-            raise EngineFailed(f"Constrained answers do not work with this model: {self._failure}", "Take another model for review and fixes.")
-        return Matcher(self._tokenizer, constraint, self._n_vocab)
-
-    def _build(self) -> None:
+        """A fresh Matcher. Raises RequestError, or EngineFailed when this vocabulary cannot be read."""
         try:
-            self._tokenizer = self._make()
+            if constraint.kind == "prefix" and self._index:
+                return PrefixMatcher(self._index.get(), constraint.value.encode("utf-8", "surrogatepass"))
+            return Matcher(self._tokenizer.get(), constraint, self._n_vocab)
+        except _BuildError as error:
+            raise EngineFailed(f"Constrained answers do not work with this model: {error}", "Take another model for review and fixes.") from error
+
+
+class _BuildError(Exception):
+    pass
+
+
+class _Background(Generic[T]):
+    """A value that a thread of its own makes, once."""
+
+    def __init__(self, make: Callable[[], T], on_ready: Callable[[], None]) -> None:
+        self._make = make
+        self._on_ready = on_ready
+        self._thread: threading.Thread | None = None
+        self._value: T | None = None
+        self._failure: Exception | None = None
+
+    @property
+    def ready(self) -> bool:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="constraint build", daemon=True)
+            self._thread.start()
+        return self._value is not None or self._failure is not None
+
+    def get(self) -> T:
+        """The value; waits for it. Raises _BuildError with what went wrong."""
+        if not self.ready and self._thread:
+            self._thread.join()
+        if self._value is None:
+            raise _BuildError(str(self._failure))
+        return self._value
+
+    def _run(self) -> None:
+        try:
+            self._value = self._make()
         except Exception as error:  # whatever it is, the waiting requests must be told
             self._failure = error
         self._on_ready()
