@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import asdict
 from typing import Any, Protocol
 
-from qwencoder_lsp.core.report import Timings, Usage
 from qwencoder_lsp.errors import EngineCrashed, GatewayError, from_wire
-from qwencoder_lsp.gateway.http1 import LocalHttp, Reply
+from qwencoder_lsp.gateway.channel import Channel
+from qwencoder_lsp.gateway.http1 import LocalHttp, Reply, Streams
 from qwencoder_lsp.gateway.protocol import (
-    EVENT_NAMES,
     ChatRequest,
     CompleteRequest,
     End,
@@ -21,6 +19,7 @@ from qwencoder_lsp.gateway.protocol import (
     PullRequest,
     Status,
 )
+from qwencoder_lsp.gateway.wire import encode, event
 
 
 class Gateway(Protocol):
@@ -40,18 +39,19 @@ class GatewayClient:
 
     def __init__(self, http: LocalHttp) -> None:
         self._http = http
+        self._channel = Channel(self._open)
 
     def complete(self, request: CompleteRequest) -> AsyncGenerator[Event, None]:
         """Fill in the middle: Start, Piece..., End. Raises QwencoderError subclasses while iterating."""
-        return self._stream("/qwencoder/complete", asdict(request))
+        return self._channel.complete(request)
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer a conversation: Start, Piece..., End. Raises QwencoderError subclasses while iterating."""
-        return self._stream("/qwencoder/chat", asdict(request))
+        return self._stream("/qwencoder/chat", request)
 
     def pull(self, request: PullRequest) -> AsyncGenerator[Event, None]:
         """Download a model: Progress..., End. Raises DownloadError or ModelError while iterating."""
-        return self._stream("/qwencoder/models/pull", asdict(request))
+        return self._stream("/qwencoder/models/pull", request)
 
     async def status(self) -> Status:
         """The gateway's state now. Raises GatewayError when it is gone."""
@@ -66,7 +66,7 @@ class GatewayClient:
 
     def listen(self, request: ListenRequest) -> AsyncGenerator[Event, None]:
         """Serve on TCP too, until the iterator is closed: one Listening. Raises GatewayError when the address cannot be had."""
-        return self._stream("/qwencoder/listen", asdict(request))
+        return self._stream("/qwencoder/listen", request)
 
     async def shutdown(self) -> None:
         """End the gateway and its engines."""
@@ -74,27 +74,29 @@ class GatewayClient:
 
     async def close(self) -> None:
         """Close the connections; the gateway lives on."""
+        await self._channel.close()
         await self._http.close()
 
+    async def _open(self) -> Streams:
+        async with await self._http.open("/qwencoder/window") as reply:
+            await _check(reply)
+            return reply.detach()
+
     async def _json(self, method: str, path: str, body: Any = None) -> Any:
-        async with await self._http.send(method, path, _encoded(body)) as reply:
+        async with await self._http.send(method, path, b"" if body is None else encode(body)) as reply:
             await _check(reply)
             return json.loads(await reply.body())
 
-    async def _stream(self, path: str, body: Any) -> AsyncGenerator[Event, None]:
+    async def _stream(self, path: str, request: ChatRequest | PullRequest | ListenRequest) -> AsyncGenerator[Event, None]:
         ended = False
-        async with await self._http.send("POST", path, _encoded(body)) as reply:
+        async with await self._http.send("POST", path, encode(request)) as reply:
             await _check(reply)
             async for line in _lines(reply):
-                event = _event(json.loads(line))
-                ended = isinstance(event, End)
-                yield event
+                answer = event(json.loads(line))
+                ended = isinstance(answer, End)
+                yield answer
         if not ended:
             raise EngineCrashed("The gateway closed the answer before its end.", "Ask again; if it repeats, see: qwencoder-lsp logs")
-
-
-def _encoded(body: Any) -> bytes:
-    return b"" if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 async def _lines(reply: Reply) -> AsyncGenerator[bytes, None]:
@@ -115,19 +117,6 @@ async def _check(reply: Reply) -> None:
     except (ValueError, KeyError, TypeError):
         error = GatewayError(f"The gateway refused the request with status {reply.status}.", "See: qwencoder-lsp logs")
     raise error
-
-
-def _event(fields: dict[str, Any]) -> Event:
-    kind = fields.pop("type")
-    if kind == "error":
-        raise from_wire(fields)
-    if "usage" in fields:
-        fields["usage"] = Usage(**fields["usage"])
-    if "timings" in fields:
-        fields["timings"] = Timings(**fields["timings"])
-    if "logprobs" in fields:
-        fields["logprobs"] = tuple(fields["logprobs"])
-    return EVENT_NAMES[kind](**fields)
 
 
 def _status(fields: dict[str, Any]) -> Status:

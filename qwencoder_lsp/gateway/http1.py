@@ -46,22 +46,32 @@ class LocalHttp:
         except (*BROKEN, asyncio.TimeoutError) as error:
             raise gone(error) from error
 
+    async def open(self, path: str) -> Reply:
+        """The reply to a POST whose body stays open; `Reply.detach` gives the connection for both bodies. Raises GatewayError."""
+        try:
+            return await self._exchange(await asyncio.wait_for(self._connect(), CONNECT_S), "POST", path, None)
+        except (*BROKEN, asyncio.TimeoutError) as error:
+            raise gone(error) from error
+
     async def close(self) -> None:
         """Close the connections; those that a reply holds are closed at its end."""
         self._closed = True
         while self._idle:
             self._idle.pop()[1].close()
 
-    async def _exchange(self, streams: Streams, method: str, path: str, body: bytes, *, anonymous: bool) -> Reply:
+    async def _exchange(self, streams: Streams, method: str, path: str, body: bytes | None, *, anonymous: bool = False) -> Reply:
+        """The reply to a request with that body. None: it stays open, and the reply begins before its end."""
         reader, writer = streams
         state = h11.Connection(h11.CLIENT)
-        headers = [("Host", "gateway"), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        length = ("Transfer-Encoding", "chunked") if body is None else ("Content-Length", str(len(body)))
+        headers = [("Host", "gateway"), ("Content-Type", "application/json"), length]
         if not anonymous:
             headers.append(("Authorization", self._authorization))
-        request = state.send(h11.Request(method=method, target=path, headers=headers)) or b""
-        data = state.send(h11.Data(data=body)) or b"" if body else b""
+        parts = [state.send(h11.Request(method=method, target=path, headers=headers))]
+        if body is not None:
+            parts += [state.send(h11.Data(data=body)), state.send(h11.EndOfMessage())]
         try:
-            writer.write(request + data + (state.send(h11.EndOfMessage()) or b""))
+            writer.write(b"".join(part for part in parts if part))
             await writer.drain()
             event = await next_event(state, reader)
         except BaseException:  # also on cancellation: a half-used connection must not be kept
@@ -83,16 +93,26 @@ class Reply:
     def __init__(self, status: int, state: h11.Connection, streams: Streams, keep: Callable[[Streams], None]) -> None:
         self.status = status
         self._state, self._streams, self._keep = state, streams, keep
-        self._complete = False
+        self._complete = self._detached = False
 
     async def __aenter__(self) -> Reply:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._complete and self._state.their_state is h11.DONE:
+        if self._detached:
+            return
+        if self._complete and self._state.their_state is h11.DONE and self._state.our_state is h11.DONE:
             self._keep(self._streams)
         else:
             self._streams[1].close()
+
+    def detach(self) -> Streams:
+        """The connection of a request whose body stays open, for `chunk` and `read_chunk`. Whoever takes it closes it.
+
+        The peer must say nothing before it is asked: what came together with the headers would be lost.
+        """
+        self._detached = True
+        return self._streams
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The body, in pieces as they come. Raises GatewayError when the server goes before its end."""
@@ -118,6 +138,20 @@ async def next_event(state: h11.Connection, reader: asyncio.StreamReader) -> h11
             raise EOFError("the gateway closed the connection")
         elif not isinstance(event, h11.InformationalResponse):
             return event
+
+
+def chunk(data: bytes) -> bytes:
+    """`data` as one chunk of a body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def read_chunk(reader: asyncio.StreamReader) -> bytes:
+    """The next chunk of a body, empty at its end. By hand, because h11 takes longer for a chunk than the gateway for its answer.
+
+    Raises OSError, EOFError, or ValueError for what is no chunk.
+    """
+    size = int(await reader.readline(), 16)
+    return (await reader.readexactly(size + 2))[:size]
 
 
 def gone(error: BaseException) -> GatewayError:

@@ -3,6 +3,7 @@
     GET    /qwencoder/hello?nonce=N   Hello; proof = HMAC-SHA256(token, nonce) as hex, so that both sides know the token before any source is sent
     GET    /qwencoder/events          stream of Status, one per change; the open connection is the client's lease on the gateway
     GET    /qwencoder/status          Status
+    POST   /qwencoder/window          the typing path: one connection per window, lines of Ask -> lines of events with the `id` of what they answer
     POST   /qwencoder/complete        CompleteRequest -> stream of events
     POST   /qwencoder/chat            ChatRequest -> stream of events
     POST   /qwencoder/models/pull     PullRequest -> stream of events
@@ -11,7 +12,14 @@
 
 Every route but hello needs `Authorization: Bearer TOKEN`. Stream events are objects with a `type`: "start", "chunk", "progress", "listening", "done"
 or "error".
-Closing a stream cancels its work. A client and a gateway work together when their PROTOCOL is equal, whatever the package versions.
+Closing a stream cancels its work.
+
+On the window's channel both bodies are chunked and stay open, so that a key costs no connection, no headers and no routing. Each line of the request
+body is an Ask: `{"id": N, "complete": CompleteRequest}` starts work, `{"id": N}` cancels it. Each line of the answer is an event with that `id`; text
+that follows on text may have been joined to one "chunk". Work that was cancelled gets no last event. The gateway says nothing before it is asked.
+Closing the connection cancels all of its work.
+
+A client and a gateway work together when their PROTOCOL is equal, whatever the package versions.
 """
 
 from __future__ import annotations
@@ -49,6 +57,14 @@ class CompleteRequest:
     document: str | None = None
     max_prefix: int | None = None
     max_suffix: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One line to the window's channel. id: chosen by the client, not used by other work that runs there. complete None: cancel `id`."""
+
+    id: int
+    complete: CompleteRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from qwencoder_lsp.errors import GatewayError, QwencoderError, RequestError, to_
 from qwencoder_lsp.gateway.protocol import PROTOCOL, ChatRequest, CompleteRequest, Event, Hello, ListenRequest, PullRequest
 from qwencoder_lsp.gateway.rendezvous import proof
 from qwencoder_lsp.http import download, generate, listen
+from qwencoder_lsp.http.channel import Channel
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import JsonLines, event_lines
 
@@ -25,22 +26,19 @@ def internal_app(service: Service, token: str) -> FastAPI:
     """The application. Every route but hello wants `Authorization: Bearer TOKEN`."""
     app = FastAPI(title="qwencoder-lsp gateway", openapi_url=None, docs_url=None, redoc_url=None)
 
-    def authorised(request: Request) -> None:
+    async def authorised(request: Request) -> None:
         given = request.headers.get("authorization", "")
         if not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
             raise GatewayError("The gateway does not know this client.", "Close the editor windows of other users or versions, and try again.")
 
-    def counted(events: AsyncGenerator[Event, None]) -> JsonLines:
-        async def run() -> AsyncGenerator[dict[str, Any], None]:
-            lines = event_lines(events)
-            try:
-                with service.working():
-                    async for line in lines:
-                        yield line
-            finally:
-                await lines.aclose()
-
-        return JsonLines(run())
+    async def counted(events: AsyncGenerator[Event, None]) -> AsyncGenerator[dict[str, Any], None]:
+        lines = event_lines(events)
+        try:
+            with service.working():
+                async for line in lines:
+                    yield line
+        finally:
+            await lines.aclose()
 
     @app.exception_handler(QwencoderError)
     async def failed(_: Request, error: QwencoderError) -> JSONResponse:
@@ -76,19 +74,23 @@ def internal_app(service: Service, token: str) -> FastAPI:
 
     @app.post("/qwencoder/complete", dependencies=private)
     async def complete(request: CompleteRequest) -> JsonLines:
-        return counted(generate.complete(service.host, request))
+        return JsonLines(counted(generate.complete(service.host, request)))
+
+    @app.post("/qwencoder/window", dependencies=private)
+    async def window() -> Channel:
+        return Channel(lambda request: counted(generate.complete(service.host, request)), service.stopping)
 
     @app.post("/qwencoder/chat", dependencies=private)
     async def chat(request: ChatRequest) -> JsonLines:
-        return counted(generate.chat(service.host, request))
+        return JsonLines(counted(generate.chat(service.host, request)))
 
     @app.post("/qwencoder/models/pull", dependencies=private)
     async def pull(request: PullRequest) -> JsonLines:
-        return counted(download.download(service, request))
+        return JsonLines(counted(download.download(service, request)))
 
     @app.post("/qwencoder/listen", dependencies=private)
     async def serve(request: ListenRequest) -> JsonLines:
-        return counted(listen.listen(service, request))
+        return JsonLines(counted(listen.listen(service, request)))
 
     @app.post("/qwencoder/shutdown", dependencies=private)
     async def shutdown() -> dict[str, Any]:

