@@ -71,7 +71,16 @@ class Engine(_Section):
 
     threads: int | None = Field(None, ge=1, le=512, description="CPU threads; empty: the physical cores.", json_schema_extra=USER)
     gpu_layers: int = Field(-1, ge=-1, description="Layers offloaded to the GPU when the build has one; -1: all, 0: none.", json_schema_extra=USER)
-    context: int = Field(8192, ge=512, le=262144, description="Context size in tokens.", json_schema_extra=USER)
+    context: int = Field(8192, ge=512, le=262144, description="Context size for completions, in tokens.", json_schema_extra=USER)
+    max_context: int | None = Field(
+        None, ge=512, le=1048576, description="Longest prompt with its answer, in tokens; empty: what model and memory allow.", json_schema_extra=USER
+    )
+    memory_mb: int | None = Field(
+        None, ge=256, description="Memory for all loaded models, in MB; empty: three quarters of the machine's.", json_schema_extra=USER
+    )
+    cache_mb: int | None = Field(
+        None, ge=0, description="Memory for computed prefixes per model, in MB; empty: 1/16 of the machine's, 256 to 4096.", json_schema_extra=USER
+    )
     idle_unload_s: float = Field(600.0, ge=1, description="Unload a model after this many seconds without a request.", json_schema_extra=USER)
 
 

@@ -1,6 +1,6 @@
-"""The only module that touches llama.cpp: vocabulary, model, context, decode. Token ids and NumPy arrays in and out.
+"""The only module that touches llama.cpp: vocabulary, model, contexts, decode. Token ids and NumPy arrays in and out.
 
-One thread makes all calls on a Context; another thread may only call `Context.abort`.
+One thread makes all calls on a Model and its contexts; another thread may only call `AbortFlag.raise_`.
 The C structures are those of the pinned llama-cpp-python; `probe_layout` refuses any other.
 """
 
@@ -90,6 +90,11 @@ class Vocabulary:
         size = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
         return buffer.raw[:size] if size > 0 else b""
 
+    @property
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token. Takes about 0.3 s."""
+        return [self.piece(token) for token in range(self.n_vocab)]
+
     def constraint_tokenizer(self) -> Any:
         """llguidance's view of this vocabulary (an LLTokenizer). Takes one to two seconds; make it once."""
         from llguidance.llamacpp import lltokenizer_from_vocab
@@ -158,58 +163,114 @@ def gpu_available() -> bool:
     return bool(lib.llama_supports_gpu_offload())
 
 
-class Context:
-    """A model with its weights, and one KV memory shared by up to `n_seq` sequences."""
+def build_info() -> str:
+    """Which instruction sets and back ends this build of llama.cpp uses."""
+    return str(lib.llama_print_system_info().decode("utf-8", "replace").strip())
 
-    def __init__(self, path: Path, *, n_ctx: int, n_seq: int, n_threads: int, gpu_layers: int, n_ubatch: int) -> None:
+
+class AbortFlag:
+    """Breaks off a running decode from another thread: two bytes that llama.cpp looks at once per graph node.
+
+    The callback is libc's `strlen` over them: no GIL, no compiled helper. Its size_t result is read as a C bool (the low byte), which is not
+    promised everywhere, and GPU back ends ignore it; so each Context tries it once in both directions before it is relied on.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = ctypes.create_string_buffer(2)
+        self.data = ctypes.cast(self._bytes, ctypes.c_void_p)
+        try:
+            self.callback: Any = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
+        except (AttributeError, TypeError, OSError):  # TypeError: Windows has no CDLL(None)
+            self.callback = None
+
+    def clear(self) -> None:
+        """Forget earlier calls of `raise_`. Look for reasons to abort after this and before the decode, so that none is missed."""
+        self._bytes[0] = b"\0"
+
+    def raise_(self) -> None:
+        """Make the running (or the next) decode return ABORTED soon. The only method for other threads."""
+        self._bytes[0] = b"\1"
+
+
+class Model:
+    """Weights and vocabulary, shared by any number of contexts. Raises EngineFailed when the file cannot be loaded."""
+
+    def __init__(self, path: Path, gpu_layers: int) -> None:
         probe_layout()
         quiet_native_log()
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
         self.on_gpu = gpu_available() and gpu_layers != 0
-        self._model = _load(path, params)
-        self.vocabulary = Vocabulary(self._model)
+        self.path = path
+        self.handle = _load(path, params)
+        self.vocabulary = Vocabulary(self.handle)
+        self.abort_flag = AbortFlag()
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Memory of one cell of an f16 KV cache: keys and values of every layer."""
+        h = self.handle
+        architecture = _metadata(h, "general.architecture")
+        width = lib.llama_model_n_embd(h) // max(1, lib.llama_model_n_head(h))
+        sizes = [int(_metadata(h, f"{architecture}.attention.{name}_length") or width) for name in ("key", "value")]
+        return int(lib.llama_model_n_layer(h) * lib.llama_model_n_head_kv(h) * sum(sizes) * 2)
+
+    def close(self) -> None:
+        """Free the weights; every context must be closed before."""
+        lib.llama_model_free(self.handle)
+
+
+class Context:
+    """One KV memory on a model, shared by up to `n_seq` sequences; sequence ids are 0 to n_seq - 1.
+
+    n_outputs: most rows with logits in one decode. Where n_ctx exceeds what the model was trained for, positions are scaled by YaRN
+    (https://arxiv.org/abs/2309.00071), as Qwen2.5-Coder's model cards do for more than 32,768 tokens. Raises EngineFailed without the memory.
+    """
+
+    def __init__(self, model: Model, *, n_ctx: int, n_seq: int, n_threads: int, n_ubatch: int, n_outputs: int, n_batch: int = 2048) -> None:
+        self._model = model  # keeps it alive
+        self.vocabulary = model.vocabulary
+        self.on_gpu = model.on_gpu
         c = lib.llama_context_default_params()
-        c.n_ctx, c.n_batch, c.n_ubatch, c.n_seq_max = n_ctx, max(512, n_ubatch), n_ubatch, n_seq
+        c.n_ctx, c.n_batch, c.n_ubatch, c.n_seq_max = n_ctx, max(n_batch, n_ubatch), n_ubatch, n_seq
         c.n_threads = c.n_threads_batch = n_threads
-        c.n_outputs_max = n_seq  # the default reserves logits for each token of a batch: 0.3 GB with this vocabulary
+        c.n_outputs_max = n_outputs  # the default reserves logits for each token of a batch: 0.3 GB with this vocabulary
         c.kv_unified = True  # without it seq_cp copies whole buffers
         c.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # without it foreign cells slow decode up to 2.5 times
-        self._ctx = lib.llama_init_from_model(self._model, c)
-        if not self._ctx:
-            raise EngineFailed(
-                f"There is not enough memory for {path.name} with a context of {n_ctx} tokens.", "Lower engine.context or take a smaller model."
-            )
+        trained = model.vocabulary.n_ctx_train
+        self.rope = "native"
+        if trained and n_ctx > trained:
+            c.rope_scaling_type, c.rope_freq_scale, c.yarn_orig_ctx = lib.LLAMA_ROPE_SCALING_TYPE_YARN, trained / n_ctx, trained
+            self.rope = f"yarn {n_ctx / trained:g}"
+        self._ctx = _init_context(model, c)
         self._memory = lib.llama_get_memory(self._ctx)
         self.n_ctx: int = lib.llama_n_ctx(self._ctx)
-        self.n_batch: int = c.n_batch
-        self._flag = ctypes.create_string_buffer(2)
-        self._batch = _Batch(self.n_batch)
+        self.n_ubatch = n_ubatch
+        self.n_outputs = n_outputs
+        self.n_threads = n_threads
+        self.batch = Batch(c.n_batch)
         self.can_abort = self._install_abort()
 
-    def decode(self, tokens: Sequence[int], position: int, sequence: int, *, logits: bool) -> int:
-        """Run `tokens` (at most n_batch) at `position`, ... of `sequence`; keep the last row's logits if asked. Returns OK, NO_SLOT or ABORTED.
+    def decode(self) -> int:
+        """Run what is in `batch`. Returns OK, NO_SLOT (nothing was done) or ABORTED.
 
         After ABORTED the finished micro-batches stay: ask `length`. Raises EngineFailed when llama.cpp reports anything else.
         """
-        status = lib.llama_decode(self._ctx, self._batch.fill(tokens, position, sequence, logits=logits))
+        status = lib.llama_decode(self._ctx, self.batch.native)
         if status < OK or status > ABORTED:
             raise EngineFailed(f"llama.cpp failed with code {status}.", "See: qwencoder-lsp logs")
         return int(status)
 
-    def logits(self) -> npt.NDArray[np.float32]:
-        """The logits kept by the last decode, shape (n_vocab,); a view that the next decode overwrites."""
-        row = lib.llama_get_logits_ith(self._ctx, -1)
-        return np.ctypeslib.as_array(row, shape=(self.vocabulary.n_vocab,))
+    def logits(self, row: int) -> npt.NDArray[np.float32]:
+        """The logits of a row of the last batch that asked for them, shape (n_vocab,); a view that the next decode overwrites."""
+        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._ctx, row), shape=(self.vocabulary.n_vocab,))
 
-    def arm(self) -> None:
-        """Forget earlier calls of `abort`. Look for reasons to abort after this and before `decode`, so that none is missed."""
-        self._flag[0] = b"\0"
-
-    def abort(self) -> None:
-        """Make the running (or the next) decode return ABORTED soon. The only method for other threads."""
-        self._flag[0] = b"\1"
+    def set_threads(self, count: int) -> None:
+        """Compute with so many threads from the next decode on."""
+        if count != self.n_threads:
+            lib.llama_set_n_threads(self._ctx, count, count)
+            self.n_threads = count
 
     def length(self, sequence: int) -> int:
         """How many tokens of `sequence` the memory holds."""
@@ -219,49 +280,105 @@ class Context:
         """Forget all of `sequence` from position `length` on."""
         lib.llama_memory_seq_rm(self._memory, sequence, length, -1)
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Give the empty sequence `target` the first `length` tokens of `source`; no data moves."""
-        lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        """Let `target` also own the cells of positions start to end - 1 of `source`; no data moves."""
+        lib.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def read(self, sequence: int) -> npt.NDArray[np.uint8]:
+        """The KV of all cells of `sequence` as bytes that `write` understands, on this model with the same KV type and rope setting."""
+        data = np.empty(lib.llama_state_seq_get_size(self._ctx, sequence), np.uint8)
+        written = lib.llama_state_seq_get_data(self._ctx, data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)), data.size, sequence)
+        return data[:written]
+
+    def write(self, sequence: int, data: npt.NDArray[np.uint8]) -> bool:
+        """Replace `sequence` by what `read` gave. False when there is no room for it or it is not fit for this context."""
+        return bool(lib.llama_state_seq_set_data(self._ctx, data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)), data.size, sequence))
 
     def close(self) -> None:
-        """Free the memory and the model."""
+        """Free the memory; the model stays."""
         lib.llama_free(self._ctx)
-        lib.llama_model_free(self._model)
 
     def _install_abort(self) -> bool:
-        """Let libc's `strlen` over a two-byte buffer be the abort callback: no GIL, no compiled helper.
-
-        Its size_t result is read as a C bool (the low byte), which is not promised everywhere and GPU back ends ignore it; so it is tried
-        once in both directions, and where it fails prefill goes in small chunks instead.
-        """
-        try:
-            strlen = ctypes.CDLL(None).strlen
-        except (AttributeError, TypeError, OSError):  # TypeError: Windows has no CDLL(None)
+        flag = self._model.abort_flag
+        if flag.callback is None:
             return False
-        self._strlen = ctypes.cast(strlen, lib.ggml_abort_callback)
-        lib.llama_set_abort_callback(self._ctx, self._strlen, ctypes.cast(self._flag, ctypes.c_void_p))
-        self.abort()
-        stopped = self.decode([0], 0, 0, logits=False) == ABORTED
-        self.arm()
-        passed = self.decode([0], 0, 0, logits=False) == OK
+        lib.llama_set_abort_callback(self._ctx, flag.callback, flag.data)
+        flag.raise_()
+        stopped = self._probe() == ABORTED
+        flag.clear()
+        passed = self._probe() == OK
         self.truncate(0, 0)
         if not (stopped and passed):
             lib.llama_set_abort_callback(self._ctx, lib.ggml_abort_callback(), None)
         return stopped and passed
 
+    def _probe(self) -> int:
+        self.batch.clear()
+        self.batch.add([0], 0, 0, 0)
+        return self.decode()
 
-class _Batch:
+
+class Embedder:
+    """Texts to vectors by the mean of the last layer, in a small context of its own: asking for embeddings changes the whole graph."""
+
+    def __init__(self, model: Model, *, n_ctx: int, n_threads: int) -> None:
+        self._model = model
+        c = lib.llama_context_default_params()
+        c.n_ctx = c.n_batch = c.n_ubatch = n_ctx  # the mean is taken within a micro-batch
+        c.n_seq_max = 1
+        c.n_threads = c.n_threads_batch = n_threads
+        c.embeddings, c.pooling_type = True, lib.LLAMA_POOLING_TYPE_MEAN
+        c.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        self._ctx = _init_context(model, c)
+        if model.abort_flag.callback is not None:
+            lib.llama_set_abort_callback(self._ctx, model.abort_flag.callback, model.abort_flag.data)
+        self._batch = Batch(n_ctx)
+        self._size: int = lib.llama_model_n_embd_out(model.handle)
+        self.n_ctx = n_ctx
+
+    def embed(self, tokens: Sequence[int]) -> npt.NDArray[np.float32] | None:
+        """The unit vector of 1 to n_ctx tokens, shape (n_embd,); None when it was aborted. Raises EngineFailed."""
+        lib.llama_memory_clear(lib.llama_get_memory(self._ctx), False)
+        self._batch.clear()
+        self._batch.add(tokens, 0, 0, len(tokens))
+        status = lib.llama_decode(self._ctx, self._batch.native)
+        if status == ABORTED:
+            return None
+        if status != OK:
+            raise EngineFailed(f"llama.cpp failed with code {status}.", "See: qwencoder-lsp logs")
+        vector = np.ctypeslib.as_array(lib.llama_get_embeddings_seq(self._ctx, 0), shape=(self._size,)).copy()
+        unit: npt.NDArray[np.float32] = vector / (np.linalg.norm(vector) or 1.0)
+        return unit
+
+    def close(self) -> None:
+        """Free the memory; the model stays."""
+        lib.llama_free(self._ctx)
+
+
+def _init_context(model: Model, params: Any) -> Any:
+    context = lib.llama_init_from_model(model.handle, params)
+    if not context:
+        raise EngineFailed(
+            f"There is not enough memory for {model.path.name} with a context of {params.n_ctx} tokens.",
+            "Lower engine.context or take a smaller model.",
+        )
+    return context
+
+
+class Batch:
     """A llama_batch over NumPy arrays, refilled for each decode."""
 
     def __init__(self, size: int) -> None:
+        self.size = size
         self._token = np.zeros(size, np.int32)
         self._pos = np.zeros(size, np.int32)
         self._count = np.ones(size, np.int32)
-        self._seq = np.zeros(1, np.int32)
+        self._seq = np.zeros(size, np.int32)
         self._logits = np.zeros(size, np.int8)
-        seq = self._seq.ctypes.data_as(ctypes.POINTER(lib.llama_seq_id))
-        self._seq_pointers = (ctypes.POINTER(lib.llama_seq_id) * (size + 1))(*([seq] * size))
-        self._batch = lib.llama_batch(
+        first, width = self._seq.ctypes.data, self._seq.itemsize
+        kind = ctypes.POINTER(lib.llama_seq_id)
+        self._seq_pointers = (kind * (size + 1))(*(ctypes.cast(first + i * width, kind) for i in range(size)))
+        self.native = lib.llama_batch(
             n_tokens=0,
             token=self._token.ctypes.data_as(ctypes.POINTER(lib.llama_token)),
             embd=None,
@@ -271,12 +388,21 @@ class _Batch:
             logits=self._logits.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
-    def fill(self, tokens: Sequence[int], position: int, sequence: int, *, logits: bool) -> Any:
-        count = len(tokens)
-        self._token[:count] = tokens
-        self._pos[:count] = np.arange(position, position + count, dtype=np.int32)
-        self._seq[0] = sequence
-        self._logits[:count] = 0
-        self._logits[count - 1] = logits
-        self._batch.n_tokens = count
-        return self._batch
+    def __len__(self) -> int:
+        return int(self.native.n_tokens)
+
+    def clear(self) -> None:
+        """Start over."""
+        self.native.n_tokens = 0
+
+    def add(self, tokens: Sequence[int] | npt.NDArray[np.int32], position: int, sequence: int, outputs: int) -> int:
+        """Append `tokens` at `position`, ... of `sequence`; the last `outputs` rows get logits. Returns the row of the first token."""
+        start = self.native.n_tokens
+        end = start + len(tokens)
+        self._token[start:end] = tokens
+        self._pos[start:end] = np.arange(position, position + len(tokens), dtype=np.int32)
+        self._seq[start:end] = sequence
+        self._logits[start : end - outputs] = 0
+        self._logits[end - outputs : end] = 1
+        self.native.n_tokens = end
+        return int(start)

@@ -1,98 +1,264 @@
-"""One request inside the engine: what is still to be computed, what came out, and when it is over."""
+"""One request inside the engine: what is still to be computed, what came out, and when it is over. Makes no llama.cpp call."""
 
 from __future__ import annotations
 
 import codecs
 import time
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
+from typing import Protocol
 
-from qwencoder_lsp.engine.constraint import Matcher
-from qwencoder_lsp.engine.kvpool import Sequence
+import numpy as np
+import numpy.typing as npt
+
+from qwencoder_lsp.engine.drafter import Drafter
+from qwencoder_lsp.engine.kvpool import Sequence, common
 from qwencoder_lsp.engine.protocol import Chunk, Done, Generate
-from qwencoder_lsp.engine.sampler import Logits, Sampler
+from qwencoder_lsp.engine.sampler import Filter, Logits, Pick, Sampler, logprob_of
 from qwencoder_lsp.engine.stops import StopState
+
+Ids = npt.NDArray[np.int32]
+WHOLE = ("length", "stop_token", "constraint")  # the other reasons cut the text; what was held back is not part of it
+
+
+class Guide(Filter, Protocol):
+    """What a constraint can do for a request; see constraint.Matcher and healing.PrefixMatcher."""
+
+    def accept(self, token: int) -> None:
+        """The token was chosen."""
+        ...
+
+    def forced(self) -> list[int]:
+        """What must come next."""
+        ...
+
+    def validate(self, tokens: Tokens[int]) -> int:
+        """How many of the tokens are allowed in a row."""
+        ...
 
 
 class Job:
-    """Tokens come in one by one through `take`; text leaves in Chunks. Makes no llama.cpp call."""
+    """Rows of logits come in through `verify` and `score`; text leaves in Chunks."""
 
-    def __init__(self, request: Generate, arrival: int) -> None:
+    def __init__(self, request: Generate, arrival: int, piece: Callable[[int], bytes]) -> None:
         self.request = request
-        self.order = (request.priority, arrival)
+        self.arrival = arrival
+        self.arrived_ms = now_ms()
         self.sequence: Sequence | None = None
-        self.pending: list[int] = list(request.tokens)  # not yet in the KV memory; its last row's logits give the next token
+        self.lane = request.lane
+        self.guide: Guide | None = None
         self.output: list[int] = []
-        self.aborts = 0
-        self.matcher: Matcher | None = None
-        self._sampler = Sampler(request.sampling)
-        self._stops = StopState(request.stops, _now_ms)
+        self.scores: list[float] = []
+        self.aborts = 0  # steps broken off since the last one that was finished
+        self.stepped_ms = 0.0
+        self.native_ms = 0.0  # inside llama_decode since the first token
+        self._prompt: Ids = np.asarray(request.tokens, np.int32)
+        self._piece = piece
+        self._sampler = Sampler(request.sampling, request.tokens)
+        self._drafter: Drafter | None = Drafter(request.tokens) if request.speculate else None
+        self._stops = StopState(request.stops, now_ms)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._unsent: list[tuple[int, float]] = []
+        self._text: list[str] = []
+        self._unsent: list[Pick] = []
+        self._held: Pick | None = None  # the suffix's first token was chosen; whether the suffix follows is still to be seen
         self._reused: int | None = None
-        self._arrived, self._started, self._first = _now_ms(), 0.0, 0.0
+        self._restored = self._drafted = self._accepted = self._preempted = 0
+        self._started = self._first = 0.0
+
+    @property
+    def tokens(self) -> Ids:
+        """Prompt and answer so far."""
+        return np.concatenate((self._prompt, np.asarray(self.output, np.int32))) if self.output else self._prompt
+
+    @property
+    def wanted(self) -> Ids:
+        """The tokens that a sequence for this request should hold; the row of the last one is always computed."""
+        start = self.request.score_from
+        return self.tokens if start is None else self._prompt[: start + len(self.scores)]
+
+    @property
+    def remaining(self) -> int:
+        """Rows still to be computed before the next token can be chosen; 1 while tokens come one by one."""
+        end = len(self._prompt) + len(self.output) - (self.request.score_from is not None)
+        return end - self.computed
+
+    @property
+    def streaming(self) -> bool:
+        """Whether somebody is reading along already."""
+        return bool(self._first)
+
+    @property
+    def age_ms(self) -> float:
+        """Since it came in."""
+        return now_ms() - self.arrived_ms
+
+    @property
+    def late(self) -> bool:
+        """Whether its deadline has passed."""
+        return self.request.deadline_ms is not None and self.age_ms >= self.request.deadline_ms
 
     def begin(self, sequence: Sequence) -> None:
         """Continue on `sequence`, which holds a prefix of all tokens so far."""
         self.sequence = sequence
-        everything = [*self.request.tokens, *self.output]
-        self.pending = everything[len(sequence.tokens) :]
         if self._reused is None:  # the first time; after an eviction the request's own work does not count as reuse
             self._reused = len(sequence.tokens)
-            self._started = _now_ms()
+            self._restored = sequence.restored
+            self._started = now_ms()
 
-    def evicted(self) -> None:
-        """The sequence was taken away; everything is to be computed again."""
-        self.sequence = None
-        self.pending = [*self.request.tokens, *self.output]
+    def next_rows(self, count: int) -> Ids:
+        """The next `count` tokens to compute."""
+        assert self.sequence is not None
+        at = len(self.sequence.tokens)
+        return self._prompt[at : at + count] if not self.output else self.tokens[at : at + count]
 
-    def choose(self, logits: Logits) -> tuple[int, float]:
-        """The next token and its log-probability, under the constraint."""
-        if self.matcher and not self.matcher.done:
-            logits = self.matcher.mask(logits)
-        return self._sampler.pick(logits)
+    def broken_off(self) -> None:
+        """A step with rows of this request was aborted."""
+        self.aborts += 1
+        self._preempted += 1
 
-    def take(self, token: int, logprob: float, piece: bytes) -> tuple[Chunk | None, str]:
-        """The token was chosen: what can be sent now, and why the request is over ("" while it is not)."""
-        self._first = self._first or _now_ms()
-        if token in self.request.stop_tokens:
-            return None, "stop_token"
-        if self.matcher and not self.matcher.done:
-            self.matcher.accept(token)
-        self.output.append(token)
-        self.pending = [token]
-        self._unsent.append((token, logprob))
-        text, reason = self._stops.feed(self._decoder.decode(piece))
-        if not reason and self.matcher and self.matcher.done and self.request.constraint and self.request.constraint.kind != "prefix":
-            reason = "constraint"
-        if not reason and len(self.output) >= self.request.max_tokens:
-            reason = "length"
-        return self._chunk(text), reason or ""
+    def shared(self, tokens: Ids) -> int:
+        """How many of its first prompt tokens are also the first of `tokens`."""
+        return common(self._prompt, tokens)
+
+    @property
+    def computed(self) -> int:
+        """Tokens that its sequence holds."""
+        return 0 if self.sequence is None else len(self.sequence.tokens)
+
+    def outputs(self, count: int) -> int:
+        """How many of the last of the next `count` rows need logits."""
+        if self.request.score_from is None:
+            return int(count == self.remaining)
+        return max(0, self.computed + count - (self.request.score_from - 1) - len(self.scores))
+
+    def draft(self, cost: Callable[[int], float], base_rows: int, limit: int, spare: int) -> list[int]:
+        """What the next tokens may be: the suffix while it is looked for or what a constraint forces (at most `spare`), else a guess of at
+        most `limit` tokens."""
+        left = self.request.max_tokens - len(self.output)
+        if self._held:
+            return list(self.request.suffix[1:])[:spare]
+        guide = None if self.guide is None or self.guide.done else self.guide
+        if guide and left > 1 and (forced := guide.forced()[: min(spare, left - 1)]):
+            return forced
+        limit = min(limit, left - 1)
+        if self._drafter is None or limit <= 0:
+            return []
+        guess = self._drafter.draft(cost, base_rows, limit)
+        return guess[: guide.validate(guess)] if guide and guess else guess
+
+    def verify(self, draft: list[int], logits: Callable[[int], Logits]) -> tuple[int, str]:
+        """Choose tokens as far as the draft is right, and one more. `logits(i)`: the row behind i tokens of the draft.
+
+        Returns how many tokens of the draft were right, and why the request is over ("" while it is not).
+        """
+        if self._held:
+            return self._look_at_suffix(draft, logits)
+        known = bool(draft) and self._drafter is not None and (self.guide is None or self.guide.done)
+        kept, reason = self._follow(draft, logits)
+        self._drafted += len(draft)
+        self._accepted += kept
+        if known and self._drafter:
+            self._drafter.observe(len(draft), kept)
+        return kept, reason
+
+    def score(self, rows: int, logits: Callable[[int], Logits]) -> str:
+        """`rows` rows of the tokens to be scored were computed: note the log-probability of the token behind each."""
+        start = self.request.score_from
+        assert start is not None
+        for i in range(rows):
+            at = start + len(self.scores)
+            if at < len(self._prompt):
+                self.scores.append(logprob_of(logits(i), int(self._prompt[at])))
+        return "scored" if start + len(self.scores) >= len(self._prompt) else ""
+
+    def chunk(self) -> Chunk | None:
+        """What can be sent since the last call."""
+        text = "".join(self._text)
+        self._text.clear()
+        if not text:
+            return None
+        sent, self._unsent = self._unsent, []
+        top = tuple(p.top for p in sent) if self.request.sampling.top_logprobs else ()
+        return Chunk(self.request.id, text, tuple(p.token for p in sent), tuple(p.logprob for p in sent), top)
 
     def finish(self, reason: str) -> tuple[Chunk | None, Done]:
         """The last piece of text, and the account."""
-        rest = None
-        if reason in ("length", "stop_token", "constraint"):  # the other reasons cut the text; what was held back is not part of it
+        if reason in WHOLE:
             text, _ = self._stops.feed(self._decoder.decode(b"", final=True))
-            rest = self._chunk(text + self._stops.flush())
-        now = _now_ms()
+            self._text += (text, self._stops.flush())
+        now = now_ms()
         started, first = self._started or now, self._first or now
         done = Done(
             id=self.request.id,
             reason=reason,
-            prompt_tokens=len(self.request.tokens),
+            prompt_tokens=len(self._prompt),
             reused_tokens=self._reused or 0,
             generated_tokens=len(self.output),
-            queue_ms=started - self._arrived,
+            queue_ms=started - self.arrived_ms,
             prefill_ms=first - started,
             decode_ms=now - first,
+            restored_tokens=self._restored,
+            drafted_tokens=self._drafted,
+            accepted_tokens=self._accepted,
+            preempted=self._preempted,
+            native_ms=self.native_ms,
+            scores=tuple(self.scores),
         )
-        return rest, done
+        return self.chunk(), done
 
-    def _chunk(self, text: str) -> Chunk | None:
-        if not text:
-            return None
-        sent, self._unsent = self._unsent, []
-        return Chunk(self.request.id, text, tuple(t for t, _ in sent), tuple(p for _, p in sent))
+    def _follow(self, draft: list[int], logits: Callable[[int], Logits]) -> tuple[int, str]:
+        kept = 0
+        while True:
+            guide = None if self.guide is None or self.guide.done else self.guide
+            pick = self._sampler.pick(logits(kept), guide)
+            self._first = self._first or now_ms()
+            suffix = self.request.suffix
+            if suffix and pick.token == suffix[0] and not guide:
+                if len(suffix) == 1 and pick.logprob >= self.request.suffix_min:
+                    return kept, "suffix"
+                if len(suffix) > 1:
+                    self._held = pick
+                    self.output.append(pick.token)
+                    return kept, ""
+            if reason := self._take(pick):
+                return kept, reason
+            if kept == len(draft) or draft[kept] != pick.token:
+                return kept, ""
+            kept += 1
+
+    def _look_at_suffix(self, rest: list[int], logits: Callable[[int], Logits]) -> tuple[int, str]:
+        """The rows are those of the suffix behind its held first token: is it what the model would write now?"""
+        held, self._held = self._held, None
+        assert held is not None
+        self.output.pop()
+        found = [held.logprob, *(logprob_of(logits(i), token) for i, token in enumerate(rest))]
+        if sum(found) / len(found) >= self.request.suffix_min:
+            return 0, "suffix"
+        if reason := self._take(held):
+            return 0, reason
+        return self._follow(rest, logits)
+
+    def _take(self, pick: Pick) -> str:
+        """The token was chosen; why the request is over, or ""."""
+        if pick.token in self.request.stop_tokens:
+            return "stop_token"
+        self._sampler.accept(pick.token)
+        constrained = self.guide is not None and not self.guide.done
+        if constrained and self.guide:
+            self.guide.accept(pick.token)
+        if self._drafter:
+            self._drafter.extend([pick.token])
+        self.output.append(pick.token)
+        self._unsent.append(pick)
+        text, reason = self._stops.feed(self._decoder.decode(self._piece(pick.token)))
+        self._text.append(text)
+        if reason:
+            return reason
+        if constrained and self.guide and self.guide.done and self.request.constraint and self.request.constraint.kind != "prefix":
+            return "constraint"
+        return "length" if len(self.output) >= self.request.max_tokens else ""
 
 
-def _now_ms() -> float:
+def now_ms() -> float:
+    """Milliseconds from a fixed moment."""
     return time.monotonic() * 1000

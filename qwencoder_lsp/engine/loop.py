@@ -1,198 +1,375 @@
-"""The engine: takes requests, runs the most urgent one step by step, sends what comes out.
+"""The engine: takes requests, runs the most useful step, sends what comes out.
 
-A step is one llama_decode for one request: a chunk of its prompt, or its last token. Between steps the most urgent request is chosen anew, so
-a keystroke overtakes a review; a step that has become pointless or has been overtaken is aborted, and what it finished stays in the KV memory.
+A step is one llama_decode with rows of several requests; scheduler.py says which. Between steps everything is looked at anew, so a keystroke
+overtakes a review; a step that has become pointless or has been overtaken is broken off, and what it finished stays in the KV memory.
 `run` owns the thread that makes every llama.cpp call; `post` may be called from any thread.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
-from qwencoder_lsp.engine.binding import ABORTED, NO_SLOT, Context
-from qwencoder_lsp.engine.constraint import ConstraintCompiler
-from qwencoder_lsp.engine.job import Job
-from qwencoder_lsp.engine.kvpool import KVPool
-from qwencoder_lsp.engine.protocol import Cancel, Error, FromEngine, Generate, Priority, Shutdown, ToEngine
+from qwencoder_lsp.engine.binding import ABORTED, NO_SLOT
+from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.job import Job, now_ms
+from qwencoder_lsp.engine.lanes import BULK, MAX_OUTPUTS, MAX_ROWS, Lane, Lanes
+from qwencoder_lsp.engine.protocol import (
+    Calibrated,
+    Cancel,
+    Embed,
+    Error,
+    FromEngine,
+    Generate,
+    Loaded,
+    Shutdown,
+    ToEngine,
+    Unload,
+    Unloaded,
+    Vectors,
+)
+from qwencoder_lsp.engine.scheduler import Plan, Scheduler, level
+from qwencoder_lsp.engine.step import Step
+from qwencoder_lsp.engine.threads import ThreadController
 from qwencoder_lsp.errors import EngineBusy, QwencoderError, RequestError
 
 log = logging.getLogger(__name__)
 
 MAX_JOBS = 64
-MAX_ABORTS = 3  # a request that was overtaken this often in one step is left to finish it, so that it cannot starve
-PATIENT_CHUNK = 64  # prompt tokens per step of a request that may be overtaken: about 0.7 s of the 1.5B model on two cores is lost at most
+MAX_SUFFIX = 8  # tokens of the suffix that are looked for
+ABORT_WORTH_MS = 50.0  # a step that ends sooner is not broken off: other requests have rows in it
+RESERVE = 64  # cells that must be free beside a prompt before it is begun
+SHARED_WORTH = 32  # tokens; a shorter common prefix is not waited for
+DEADLINE_CHECK_S = 0.2
 
 
 class Engine:
-    """One model's requests."""
+    """One model's requests. `load` brings the model into memory; it is called at once, and again after an Unload. Raises EngineFailed."""
 
-    def __init__(self, context: Context, n_seq: int, send: Callable[[FromEngine], None]) -> None:
-        self._context = context
-        self._vocabulary = context.vocabulary
-        self._pool = KVPool(context, n_seq)
+    def __init__(self, load: Callable[[Callable[[], None]], Lanes], costs: Costs, threads: int, send: Callable[[FromEngine], None]) -> None:
+        self._load = load
         self._send = send
-        self._jobs: dict[int, Job] = {}
-        self._inbox: deque[ToEngine] = deque()
+        self._costs = costs
+        self._threads = ThreadController(threads)
         self._wake = threading.Condition()
-        self._current: Job | None = None
+        self._inbox: deque[ToEngine] = deque()
+        self._jobs: dict[int, Job] = {}
+        self._embeds: deque[tuple[Embed, list[str]]] = deque()
+        self._embedded_last = False
+        self._unload_wanted = False
+        self._running: tuple[Plan, float] | None = None  # the step in llama.cpp now, and when it should end
         self._arrivals = 0
-        self._constraints = ConstraintCompiler(self._vocabulary.constraint_tokenizer, self._vocabulary.n_vocab, self._notify)
+        self.lanes: Lanes | None = load(self._poke)
+        self._flag = self.lanes.model.abort_flag
+        self._scheduler = Scheduler(costs, max_rows=MAX_ROWS, max_outputs=MAX_OUTPUTS, can_abort=self.lanes.can_abort)
 
     def post(self, message: ToEngine) -> None:
-        """Hand over a message, and stop the running step if the message makes it pointless or overtakes it."""
+        """Hand over a message, and break off the running step if the message makes it pointless or overtakes it."""
         with self._wake:
             self._inbox.append(message)
-            if self._current and _interrupts(message, self._current):
-                self._context.abort()
+            if self._running and _interrupts(message, *self._running):
+                self._flag.raise_()
             self._wake.notify()
 
     def run(self) -> None:
         """Work until Shutdown."""
+        busy = False
         while True:
-            with self._wake:
-                while not self._inbox and self._next() is None:
-                    self._wake.wait()
-                messages = list(self._inbox)
-                self._inbox.clear()
-            for message in messages:
+            for message in self._messages(wait=not busy):
                 if isinstance(message, Shutdown):
                     return
                 self._receive(message)
-            job = self._next()
-            if job is None:
-                continue
-            self._context.arm()
-            with self._wake:
-                if self._inbox:
-                    continue
-                self._current = job
-            try:
-                self._step(job)
-            except QwencoderError as error:
-                if job.sequence is not None:  # a failed decode may leave tokens behind that the pool does not know of
-                    self._context.truncate(job.sequence.id, len(job.sequence.tokens))
-                self._drop(job)
-                self._send(Error(job.request.id, error.code, error.message, error.hint))
-            finally:
-                with self._wake:
-                    self._current = None
+            busy = self._turn()
 
-    def _notify(self) -> None:
+    def _messages(self, *, wait: bool) -> list[ToEngine]:
+        with self._wake:
+            if wait and not self._inbox:
+                self._wake.wait(DEADLINE_CHECK_S if self._jobs else None)
+            messages = list(self._inbox)
+            self._inbox.clear()
+        return messages
+
+    def _poke(self) -> None:
         with self._wake:
             self._wake.notify()
 
     def _receive(self, message: ToEngine) -> None:
         if isinstance(message, Cancel):
-            self._end(message.id, "cancelled")
-        elif isinstance(message, Generate):
-            for other in list(self._jobs.values()):
-                if message.document is not None and other.request.document == message.document:
-                    self._end(other.request.id, "superseded")
+            self._embeds = deque(e for e in self._embeds if e[0].id != message.id)
+            if job := self._jobs.get(message.id):  # else it crossed the end of its request
+                self._end(job, "cancelled")
+        elif isinstance(message, Unload):
+            self._unload_wanted = True
+        elif isinstance(message, Generate | Embed):
+            self._unload_wanted = False
             try:
                 self._admit(message)
             except QwencoderError as error:
-                self._send(Error(message.id, error.code, error.message, error.hint))
+                self._fail(message.id, error)
 
-    def _admit(self, request: Generate) -> None:
-        if len(self._jobs) >= MAX_JOBS:
+    def _admit(self, request: Generate | Embed) -> None:
+        if isinstance(request, Generate) and request.document is not None and request.index == 0:
+            for other in list(self._jobs.values()):
+                if other.request.document == request.document:
+                    self._end(other, "superseded")
+        if len(self._jobs) + len(self._embeds) >= MAX_JOBS:
             raise EngineBusy(f"{MAX_JOBS} requests are waiting already.", "Try again in a moment.")
-        if not request.tokens:
+        lanes = self._loaded()
+        if isinstance(request, Embed):
+            limit = lanes.embedder().n_ctx
+            if any(not 0 < len(tokens) <= limit for tokens in request.inputs):
+                raise RequestError(f"A text to embed must have 1 to {limit} tokens.", "Split it.")
+            self._embeds.append((request, []))
+            return
+        count = len(request.tokens)
+        if not count:
             raise RequestError("The prompt is empty.", "Send at least one token.")
-        if len(request.tokens) >= self._context.n_ctx:
+        if count >= lanes.most_tokens:
             raise RequestError(
-                f"The prompt has {len(request.tokens)} tokens, and the context holds {self._context.n_ctx}.", "Shorten it, or raise engine.context."
+                f"The prompt has {count} tokens, and the context holds {lanes.most_tokens}.", "Shorten it, or raise engine.max_context."
             )
+        if request.score_from is not None and not 0 < request.score_from < count:
+            raise RequestError("score_from must be between 1 and the number of tokens.", "Correct the request.")
+        if len(request.suffix) > MAX_SUFFIX:
+            raise RequestError(f"At most {MAX_SUFFIX} tokens of the suffix can be looked for.", "Send fewer.")
         self._arrivals += 1
-        self._jobs[request.id] = Job(request, self._arrivals)
+        self._jobs[request.id] = Job(request, self._arrivals, lanes.vocabulary.piece)
 
-    def _next(self) -> Job | None:
-        ready = [j for j in self._jobs.values() if j.request.constraint is None or j.matcher or self._constraints.ready]
-        return min(ready, key=lambda j: j.order, default=None)
+    def _loaded(self) -> Lanes:
+        if self.lanes is None:
+            self.lanes = self._load(self._poke)
+            self._flag = self.lanes.model.abort_flag
+            self._send(Loaded(self.lanes.load_ms))
+        return self.lanes
 
-    def _step(self, job: Job) -> None:
-        if job.request.constraint and not job.matcher:
-            job.matcher = self._constraints.matcher(job.request.constraint)
-        if job.sequence is None:
-            self._place(job)
-        assert job.sequence is not None
-        chunk = job.pending[: self._chunk_size(job)]
-        last = len(chunk) == len(job.pending)
-        status = self._context.decode(chunk, len(job.sequence.tokens), job.sequence.id, logits=last)
-        if status == NO_SLOT:
-            self._reclaim(job)
-        elif status == ABORTED:
-            job.aborts += 1
-            kept = max(0, self._context.length(job.sequence.id) - len(job.sequence.tokens))
-            self._advance(job, chunk[:kept])
-        else:
-            job.aborts = 0
-            self._advance(job, chunk)
-            if last:
-                self._emit(job)
+    def _turn(self) -> bool:
+        """One step, if there is one to do."""
+        for job in [j for j in self._jobs.values() if j.late]:
+            self._end(job, "deadline")
+        if not self._jobs and not self._embeds:
+            self._rest()
+            return False
+        lanes = self._loaded()
+        self._place(lanes)
+        plan = self._scheduler.plan([j for j in self._jobs.values() if j.sequence is not None])
+        if self._embeds and (plan is None or (plan.level > 0 and not self._embedded_last)):
+            self._embed(lanes)
+            return True
+        self._embedded_last = False
+        if plan:
+            self._run_plan(lanes, plan)
+        return plan is not None
 
-    def _advance(self, job: Job, done: list[int]) -> None:
-        assert job.sequence is not None
-        self._pool.extend(job.sequence, done)
-        job.pending = job.pending[len(done) :]
+    def _rest(self) -> None:
+        if self._costs.changed:
+            self._costs.changed = False
+            self._send(Calibrated(self._costs.points))
+        if self._unload_wanted and self.lanes is not None:
+            tier = self.lanes.tier
+            self.lanes.close()
+            self.lanes = None
+            self._send(Unloaded(tier.used))
+        self._unload_wanted = False
 
-    def _emit(self, job: Job) -> None:
-        token, logprob = job.choose(self._context.logits())
-        chunk, reason = job.take(token, logprob, self._vocabulary.piece(token))
-        if chunk:
-            self._send(chunk)
-        if not reason and job.sequence is not None and len(job.sequence.tokens) + 1 >= self._context.n_ctx:
-            reason = "length"
-        if reason:
-            self._end(job.request.id, reason)
+    def _place(self, lanes: Lanes) -> None:
+        """Give waiting requests a sequence, in the scheduler's order, as far as there is room."""
+        waiting = [j for j in self._jobs.values() if j.sequence is None]
+        for job in sorted(waiting, key=lambda j: (level(j.request.priority), self._scheduler.order(j))):
+            try:
+                if self._guide(lanes, job) and (lane := self._lane_for(lanes, job)) and not self._wait_for_prefix(lane, job):
+                    self._begin(lane, job)
+            except QwencoderError as error:
+                self._drop(job)
+                self._fail(job.request.id, error)
 
-    def _place(self, job: Job) -> None:
-        sequence = self._pool.acquire([*job.request.tokens, *job.output])
-        while sequence is None:
-            self._reclaim(job)
-            sequence = self._pool.acquire([*job.request.tokens, *job.output])
+    def _guide(self, lanes: Lanes, job: Job) -> bool:
+        """Whether the request has what it needs to follow its constraint; the first JSON schema or regex waits until the vocabulary is read."""
+        constraint = job.request.constraint
+        if constraint is None or job.guide is not None:
+            return True
+        if not lanes.constraints.ready_for(constraint):
+            return False
+        job.guide = lanes.constraints.matcher(constraint)
+        return True
+
+    def _lane_for(self, lanes: Lanes, job: Job) -> Lane | None:
+        """Its lane, made or made larger if need be; None while that cannot be because a request runs in it."""
+        tokens = min(len(job.tokens) + job.request.max_tokens - len(job.output), lanes.most_tokens)
+        if not lanes.room_in(job.lane, tokens):
+            job.lane = BULK
+            if not lanes.room_in(BULK, tokens):
+                if any(j.lane == BULK and j.sequence is not None for j in self._jobs.values()):
+                    return None
+                lanes.grow(tokens)
+        return lanes[job.lane]
+
+    def _wait_for_prefix(self, lane: Lane, job: Job) -> bool:
+        """Whether another request is just computing a prefix that this one needs too."""
+        tokens = job.wanted
+        prefills = [j for j in self._jobs.values() if j.sequence is not None and j.lane == job.lane and j.remaining > 1]
+        urgent = [j for j in prefills if level(j.request.priority) <= level(job.request.priority)]
+        if not urgent:
+            return False
+        known = lane.pool.match(tokens, lane.root)
+        return any(j.shared(tokens) >= max(known, j.computed) + SHARED_WORTH for j in urgent)
+
+    def _begin(self, lane: Lane, job: Job) -> None:
+        sequence = lane.pool.acquire(job.wanted, lane.root)
+        if sequence is None:
+            return
         job.begin(sequence)
+        while not lane.pool.make_room(job.remaining + min(job.request.max_tokens, RESERVE)):
+            if not self._take_from_another(lane, job, less_urgent=True):
+                if self._alone(job):  # then the whole lane is its own, and the answer ends where the cells do
+                    return
+                lane.pool.release(sequence)
+                job.sequence = None
+                return
 
-    def _reclaim(self, job: Job) -> None:
-        """Make room for `job`: drop an idle sequence, else take the least urgent other request's. Raises EngineBusy when nothing is left."""
-        if self._pool.evict():
-            return
-        others = [j for j in self._jobs.values() if j is not job and j.sequence is not None]
+    def _alone(self, job: Job) -> bool:
+        return not any(j is not job and j.lane == job.lane and j.sequence is not None for j in self._jobs.values())
+
+    def _take_from_another(self, lane: Lane, job: Job, *, less_urgent: bool) -> bool:
+        """Move the sequence of the least urgent other request out to host memory; it goes on later. False when there is none."""
+        others = [j for j in self._jobs.values() if j is not job and j.lane == job.lane and j.sequence is not None]
+        if less_urgent:
+            others = [j for j in others if level(j.request.priority) > level(job.request.priority)]
         if not others:
-            raise EngineBusy("The context memory is full.", "Shorten the prompt, or raise engine.context.")
-        loser = max(others, key=lambda j: j.order)
+            return False
+        loser = max(others, key=lambda j: (j.request.priority, j.arrival))
         assert loser.sequence is not None
-        self._pool.cut(loser.sequence, 0)
-        self._pool.release(loser.sequence)
-        loser.evicted()
+        lane.pool.evict(loser.sequence)
+        lane.pool.release(loser.sequence)
+        loser.sequence = None
+        return True
 
-    def _chunk_size(self, job: Job) -> int:
-        if job.request.priority <= Priority.EXPLICIT and self._context.can_abort:
-            return self._context.n_batch
-        return self._context.n_batch if self._context.on_gpu else PATIENT_CHUNK
-
-    def _end(self, id: int, reason: str) -> None:
-        job = self._jobs.get(id)
-        if job is None:  # a cancel that crossed the end of its request
+    def _run_plan(self, lanes: Lanes, plan: Plan) -> None:
+        lane = lanes[plan.lane]
+        for job, _ in plan.prefill:
+            assert job.sequence is not None
+            if lane.pool.catch_up(job.sequence, job.wanted):
+                return  # the plan no longer fits
+        step = Step(lane.context, lane.pool, plan, self._costs)
+        if not lane.pool.make_room(step.rows):
+            first = min(plan.jobs, key=lambda j: (j.request.priority, j.arrival))
+            if not self._take_from_another(lane, first, less_urgent=False):
+                self._end(first, "length")
             return
+        lane.context.set_threads(self._threads.count)
+        self._flag.clear()
+        if not self._enter(plan, self._costs.now(step.rows)):
+            return
+        start = time.perf_counter()
+        try:
+            status = step.run()
+        except QwencoderError as error:
+            for job in plan.jobs:
+                step.forget(job)
+                self._drop(job)
+                self._fail(job.request.id, error)
+            return
+        finally:
+            self._leave()
+        ms = (time.perf_counter() - start) * 1000
+        lower = any(level(j.request.priority) > plan.level for j in self._jobs.values())
+        self._scheduler.account(plan, ms, held_back=lower)
+        if status == ABORTED:
+            step.keep_finished()
+        elif status == NO_SLOT:
+            log.warning("no slot for %d rows though %d cells are free", step.rows, lane.pool.free)
+            self._end(max(plan.jobs, key=lambda j: (j.request.priority, j.arrival)), "length")
+        else:
+            self._learn(step.rows, ms)
+            self._finish_step(step, plan, ms)
+
+    def _learn(self, rows: int, ms: float) -> None:
+        self._threads.observe(ms / self._costs.table(rows), time.monotonic())
+        self._costs.observe(rows, ms)
+
+    def _finish_step(self, step: Step, plan: Plan, ms: float) -> None:
+        stamp = now_ms()
+        for job in plan.jobs:
+            job.stepped_ms, job.aborts = stamp, 0
+            job.native_ms += ms if job.streaming else 0.0
+            try:
+                reason = step.take(job)
+            except QwencoderError as error:
+                step.forget(job)
+                self._drop(job)
+                self._fail(job.request.id, error)
+                continue
+            if reason:
+                self._end(job, reason)
+            elif chunk := job.chunk():
+                self._send(chunk)
+
+    def _enter(self, plan: Plan, expected_ms: float) -> bool:
+        """About to call llama.cpp. False when a message has come meanwhile: look at it first."""
+        with self._wake:
+            if self._inbox:
+                return False
+            self._running = plan, now_ms() + expected_ms
+            return True
+
+    def _leave(self) -> None:
+        with self._wake:
+            self._running = None
+
+    def _embed(self, lanes: Lanes) -> None:
+        request, vectors = self._embeds[0]
+        self._flag.clear()
+        if not self._enter(Plan("embed", 2), float("inf")):
+            return
+        try:
+            vector = lanes.embedder().embed(request.inputs[len(vectors)])
+        except QwencoderError as error:
+            self._embeds.popleft()
+            self._fail(request.id, error)
+            return
+        finally:
+            self._leave()
+        self._embedded_last = True
+        if vector is not None:
+            vectors.append(base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"))
+            if len(vectors) == len(request.inputs):
+                self._embeds.popleft()
+                self._send(Vectors(request.id, tuple(vectors), sum(map(len, request.inputs))))
+
+    def _end(self, job: Job, reason: str) -> None:
         self._drop(job)
         rest, done = job.finish(reason)
         if rest:
             self._send(rest)
         self._send(done)
 
+    def _fail(self, id: int, error: QwencoderError) -> None:
+        self._send(Error(id, error.code, error.message, error.hint))
+
     def _drop(self, job: Job) -> None:
         self._jobs.pop(job.request.id, None)
-        if job.sequence is not None:
-            self._pool.release(job.sequence)
+        if job.sequence is not None and self.lanes is not None:
+            self.lanes[job.lane].pool.release(job.sequence, job.request.document)
+            job.sequence = None
 
 
-def _interrupts(message: ToEngine, current: Job) -> bool:
+def _interrupts(message: ToEngine, plan: Plan, end_ms: float) -> bool:
+    if isinstance(message, Shutdown):
+        return True
+    if end_ms - now_ms() < ABORT_WORTH_MS:
+        return False
     if isinstance(message, Cancel):
-        return message.id == current.request.id
+        return _pointless(plan, lambda job: job.request.id == message.id)
     if isinstance(message, Generate):
-        same = message.document is not None and message.document == current.request.document
-        return same or (message.priority < current.request.priority and current.aborts < MAX_ABORTS)
-    return True
+        document = message.document if message.index == 0 else None
+        overtakes = level(message.priority) < plan.level and not plan.patient
+        return overtakes or (document is not None and _pointless(plan, lambda job: job.request.document == document))
+    return False
+
+
+def _pointless(plan: Plan, gone: Callable[[Job], bool]) -> bool:
+    """Whether a step is not worth finishing without those requests: their prompts are in it, or nothing else is."""
+    return any(gone(job) for job, _ in plan.prefill) or (bool(plan.decode) and all(gone(job) for job in plan.jobs))

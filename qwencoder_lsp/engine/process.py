@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,21 +23,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-N_SEQ = 8
-UBATCH_CPU, UBATCH_GPU = 128, 512  # an aborted prefill keeps whole micro-batches
+PREFILL_ROWS = 48  # rows of the step that prefill speed is told by
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What to load. threads None: the cores this process may use. A known speed (tokens per second) saves measuring it; 0 is unknown."""
+    """What to load.
+
+    n_ctx: tokens of the lane for completions; max_ctx: the most that a longer prompt may have (0: n_ctx). threads None: the cores this process
+    may use. costs: known milliseconds by rows, which saves measuring them. host_bytes: most memory for computed prefixes.
+    """
 
     name: str
     path: str
     n_ctx: int
     threads: int | None = None
     gpu_layers: int = -1
-    prefill_speed: float = 0.0
-    decode_speed: float = 0.0
+    costs: tuple[tuple[int, float], ...] = ()
+    max_ctx: int = 0
+    host_bytes: int = 1 << 30
 
 
 class Wire:
@@ -74,6 +78,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_bytes() -> int:
+    """The machine's memory; 8 GiB where it cannot be told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # AttributeError: Windows
+        return 8 << 30
+
+
 def main() -> None:
     """Load the model, answer until the pipe closes."""
     wire = open_wire()
@@ -91,34 +103,44 @@ def main() -> None:
 
 def _load(spec: EngineSpec, wire: Wire) -> Engine:
     from qwencoder_lsp.engine import binding, calibrate
+    from qwencoder_lsp.engine.costs import Costs
+    from qwencoder_lsp.engine.hosttier import HostTier
+    from qwencoder_lsp.engine.lanes import Lanes
     from qwencoder_lsp.engine.loop import Engine
 
-    start = time.monotonic()
     threads = spec.threads or usable_cores()
-    gpu = binding.gpu_available() and spec.gpu_layers != 0
-    context = binding.Context(
-        Path(spec.path),
-        n_ctx=spec.n_ctx,
-        n_seq=N_SEQ,
-        n_threads=threads,
-        gpu_layers=spec.gpu_layers,
-        n_ubatch=UBATCH_GPU if gpu else UBATCH_CPU,
-    )
-    load_ms = (time.monotonic() - start) * 1000
-    prefill, decode_speed = spec.prefill_speed, spec.decode_speed
-    if not (prefill and decode_speed):
-        prefill, decode_speed = calibrate.measure(context)
+    tier = HostTier(spec.host_bytes)
+    costs = Costs((rows, ms) for rows, ms in spec.costs)
+
+    def load(on_ready: Callable[[], None]) -> Lanes:
+        return Lanes(
+            Path(spec.path),
+            gpu_layers=spec.gpu_layers,
+            threads=threads,
+            n_ctx=spec.n_ctx,
+            max_ctx=max(spec.max_ctx, spec.n_ctx),
+            tier=tier,
+            on_ready=on_ready,
+        )
+
+    engine = Engine(load, costs, threads, wire.send)
+    lanes = engine.lanes
+    assert lanes is not None
+    if not spec.costs:
+        calibrate.measure(lanes.typing.context, costs)
+    gpu = lanes.model.on_gpu
     device = "GPU" if gpu else f"CPU, {threads} threads"
-    info = EngineInfo(spec.name, context.n_ctx, context.vocabulary.n_vocab, threads, gpu, device, prefill, decode_speed, load_ms)
+    prefill, decode_speed = PREFILL_ROWS * 1000 / costs.table(PREFILL_ROWS), 1000 / costs.table(1)
+    info = EngineInfo(
+        spec.name, lanes.typing.context.n_ctx, lanes.vocabulary.n_vocab, threads, gpu, device, prefill, decode_speed, lanes.load_ms, lanes.most_tokens
+    )
     log.info(
-        "loaded %s in %.0f ms on %s; prefill %.0f tok/s, decode %.0f tok/s; abort in prefill: %s",
-        *(info.model, load_ms, device),
-        prefill,
-        decode_speed,
-        context.can_abort,
+        "loaded %s in %.0f ms on %s; prefill %.0f tok/s, decode %.0f tok/s; abort in prefill: %s; llama.cpp build %s",
+        *(info.model, info.load_ms, device),
+        *(prefill, decode_speed, lanes.can_abort, binding.build_info()),
     )
     wire.send(Ready(info))
-    return Engine(context, N_SEQ, wire.send)
+    return engine
 
 
 def _read(wire: Wire, engine: Engine) -> None:

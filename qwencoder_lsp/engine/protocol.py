@@ -118,7 +118,10 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What was loaded. Calibrated speeds are tokens per second on this machine (prefill over 48 tokens, one decode row)."""
+    """What was loaded. Calibrated speeds are tokens per second on this machine (prefill over 48 tokens, one decode row).
+
+    n_ctx: tokens of the typing lane; max_ctx: the longest prompt with its answer that any lane can hold.
+    """
 
     model: str
     n_ctx: int
@@ -129,6 +132,7 @@ class EngineInfo:
     prefill_speed: float
     decode_speed: float
     load_ms: float
+    max_ctx: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,8 @@ class Done:
     reason: "stop_token", "stop_string", "lines", "indent", "time", "length", "constraint", "suffix", "deadline", "cancelled" or "superseded".
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
-    broken off for something more urgent. native_ms: the part of decode_ms that was spent inside llama_decode. scores: what Generate.score_from asked for.
+    broken off for something more urgent. native_ms: the part of decode_ms spent inside llama_decode.
+    scores: what Generate.score_from asked for.
     """
 
     id: int

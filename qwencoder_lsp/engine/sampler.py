@@ -246,3 +246,9 @@ def _scratch(n: int) -> _Scratch:
     if len(_room.work) != n:
         _room.work, _room.exp = np.empty(n, np.float32), np.empty(n, np.float32)
     return _room
+
+
+def logprob_of(logits: Logits, token: int) -> float:
+    """The natural log-probability of `token` under `logits`, shape (n_vocab,)."""
+    log_total, _ = _log_total(logits, _scratch(len(logits)).exp)
+    return float(logits[token]) - log_total

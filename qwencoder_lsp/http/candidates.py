@@ -22,8 +22,6 @@ async def answers(host: ModelHost, model: InstalledModel, engine: EngineProcess,
     running = _one(0, engine, requests[0]) if len(requests) == 1 else _many(engine, requests)
     async with aclosing(running):
         async for index, answer in running:
-            if isinstance(answer, Done):
-                host.observe(model, answer)
             yield index, answer
 
 

@@ -78,7 +78,6 @@ async def _run(
                 first = first or (time.perf_counter() - start) * 1000
                 yield Piece(answer.text, answer.logprobs)
             else:
-                host.observe(model, answer)
                 yield _end(answer, usage, Timings(render=render_ms, generate=(time.perf_counter() - start) * 1000, first_token=first))
 
 

@@ -1,17 +1,21 @@
-"""The models behind the gateway: which one a request means, its tokenizer, its engine process. Starts engines on demand and stops idle ones."""
+"""The models behind the gateway: which one a request means, its tokenizer, its engine process. Starts engines on demand, unloads idle models.
+
+An unloaded model's engine process stays: it holds the prefixes that were computed, so that the model is warm as soon as it is loaded again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qwencoder_lsp import paths
-from qwencoder_lsp.engine.process import EngineSpec, usable_cores
-from qwencoder_lsp.engine.protocol import Done
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.process import PREFILL_ROWS, EngineSpec, memory_bytes, usable_cores
+from qwencoder_lsp.engine.protocol import Calibrated
+from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
 from qwencoder_lsp.gateway.protocol import ModelState
@@ -20,10 +24,10 @@ from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.settings import Settings
 
-MAX_LOADED = 2
 RETRY_S = 10.0  # a model that failed to load is not tried again for this long, or each keystroke would start a process
-PREFILL_SAMPLE, DECODE_SAMPLE = 32, 8  # tokens; shorter runs say little
-FASTER = 1.2
+MEMORY_SHARE = 0.75  # of the machine's memory, for all loaded models
+OVERHEAD = 600 << 20  # bytes beside the weights: KV memory, compute buffers, the process itself
+CACHE_SHARE, LEAST_CACHE, MOST_CACHE = 1 / 16, 256 << 20, 4 << 30
 SCRIPTED = InstalledModel("scripted", Path("scripted"), 0, None)
 
 
@@ -36,9 +40,15 @@ class Slot:
     tokenizer: SegmentTokenizer | None = None
     engine: EngineProcess | None = None
     loading: bool = False
+    unloading: bool = False
     failure: QwencoderError | None = None
     failed_at: float = 0.0
     used: float = 0.0
+
+    @property
+    def resident(self) -> bool:
+        """Whether the model is in memory and is to stay there."""
+        return self.engine is not None and self.engine.alive and self.engine.loaded and not self.unloading
 
 
 class ModelHost:
@@ -79,31 +89,22 @@ class ModelHost:
                 raise slot.failure
             if slot.engine is None or not slot.engine.alive:
                 await self._start(slot)
+            elif not slot.resident:
+                self._make_room(slot)
             assert slot.engine is not None and slot.tokenizer is not None
             return slot.engine, slot.tokenizer
-
-    def observe(self, model: InstalledModel, done: Done) -> None:
-        """Learn from a finished request that the machine is faster than it seemed at calibration, when others may have used its cores."""
-        known = calibration.load([model], self._threads).get(model.name)
-        if model is SCRIPTED or known is None:
-            return
-        computed = done.prompt_tokens - done.reused_tokens
-        prefill = computed / done.prefill_ms * 1000 if computed >= PREFILL_SAMPLE else 0.0
-        decode = (done.generated_tokens - 1) / done.decode_ms * 1000 if done.generated_tokens >= DECODE_SAMPLE else 0.0
-        if max(prefill / known.prefill, decode / known.decode) > FASTER:
-            calibration.save(model, self._threads, calibration.Speed(max(prefill, known.prefill), max(decode, known.decode)))
 
     def states(self) -> tuple[ModelState, ...]:
         """Every model asked for so far."""
         return tuple(_state(slot) for slot in self._slots.values())
 
     async def unload_idle(self) -> None:
-        """Stop engines that nobody used for engine.idle_unload_s."""
+        """Let models leave memory that nobody used for engine.idle_unload_s."""
         for slot in self._slots.values():
             if slot.engine and slot.engine.active:
                 slot.used = time.monotonic()
-            elif slot.engine and time.monotonic() - slot.used > self._settings.engine.idle_unload_s:
-                await self._stop(slot)
+            elif slot.resident and time.monotonic() - slot.used > self._settings.engine.idle_unload_s:
+                self._unload(slot)
 
     async def close(self) -> None:
         """Stop all engines."""
@@ -114,11 +115,10 @@ class ModelHost:
         slot.loading, slot.failure, slot.engine = True, None, None
         self._changed()
         try:
-            await self._make_room(slot)
+            self._make_room(slot)
             if slot.tokenizer is None:
                 slot.tokenizer = await _tokenizer(slot.model)
-            slot.engine = await EngineProcess.start(self._spec(slot), paths.log_dir() / "engine.log")
-            self._remember_speed(slot)
+            slot.engine = await EngineProcess.start(self._spec(slot), paths.log_dir() / "engine.log", lambda event: self._note(slot, event))
         except QwencoderError as error:
             slot.failure, slot.failed_at = error, time.monotonic()
             raise
@@ -126,30 +126,76 @@ class ModelHost:
             slot.loading = False
             self._changed()
 
-    async def _make_room(self, wanted: Slot) -> None:
-        running = [s for s in self._slots.values() if s.engine and s.engine.alive and s is not wanted]
-        for slot in sorted((s for s in running if s.engine and not s.engine.active), key=lambda s: s.used)[: len(running) - MAX_LOADED + 1]:
-            await self._stop(slot)
+    def _make_room(self, wanted: Slot) -> None:
+        """Unload models that were used longest ago until `wanted` fits into memory beside those that work.
+
+        Raises ModelUnsuitable when it never can.
+        """
+        limit = self._settings.engine.memory_mb
+        budget = int(memory_bytes() * MEMORY_SHARE) if limit is None else limit << 20
+        if wanted.model.size + OVERHEAD > budget and wanted.model is not SCRIPTED:
+            need, have = (wanted.model.size + OVERHEAD) / 2**30, budget / 2**30
+            raise ModelUnsuitable(
+                f"{wanted.model.name} needs about {need:.1f} GB of memory, and {have:.1f} GB may be used.",
+                "Take a smaller model, or raise engine.memory_mb.",
+            )
+        resident = [s for s in self._slots.values() if s.resident and s is not wanted]
+        used = sum(s.model.size + OVERHEAD for s in resident) + wanted.model.size + OVERHEAD
+        for slot in sorted((s for s in resident if s.engine and not s.engine.active), key=lambda s: s.used):
+            if used <= budget:
+                break
+            self._unload(slot)
+            used -= slot.model.size + OVERHEAD
+
+    def _unload(self, slot: Slot) -> None:
+        assert slot.engine is not None
+        slot.unloading = True
+        slot.engine.unload()
 
     def _spec(self, slot: Slot) -> EngineSpec:
         assert slot.tokenizer is not None
-        engine = self._settings.engine
-        n_ctx = min(engine.context, slot.tokenizer.n_ctx_train or engine.context)
+        engine, entry = self._settings.engine, slot.model.entry
+        trained = slot.tokenizer.n_ctx_train or engine.context
         known = calibration.load([slot.model], self._threads).get(slot.model.name)
-        speeds = (known.prefill, known.decode) if known else (0.0, 0.0)
-        return EngineSpec(slot.model.name, str(slot.model.path), n_ctx, self._threads, engine.gpu_layers, *speeds)
+        cache = min(MOST_CACHE, max(LEAST_CACHE, int(memory_bytes() * CACHE_SHARE))) if engine.cache_mb is None else engine.cache_mb << 20
+        return EngineSpec(
+            slot.model.name,
+            str(slot.model.path),
+            min(engine.context, trained),
+            self._threads,
+            engine.gpu_layers,
+            known.costs if known else (),
+            min(engine.max_context or (1 << 20), max(trained, entry.context if entry else 0)),
+            cache,
+        )
 
-    def _remember_speed(self, slot: Slot) -> None:
+    def _note(self, slot: Slot, event: EngineEvent) -> None:
+        """What the engine tells of its model."""
+        if isinstance(event, Calibrated):
+            self._remember(slot, event.costs)
+        else:
+            slot.unloading = False
+            self._changed()
+
+    def _remember(self, slot: Slot, costs: tuple[tuple[int, float], ...]) -> None:
         assert slot.engine is not None
-        info = slot.engine.info
-        if slot.model is not SCRIPTED and not calibration.load([slot.model], self._threads):
-            calibration.save(slot.model, self._threads, calibration.Speed(info.prefill_speed, info.decode_speed))
+        if slot.model is not SCRIPTED:
+            speed = speed_of(costs)
+            slot.engine.info = replace(slot.engine.info, prefill_speed=speed.prefill, decode_speed=speed.decode)
+            calibration.save(slot.model, self._threads, speed)
+            self._changed()
 
     async def _stop(self, slot: Slot) -> None:
         engine, slot.engine = slot.engine, None
         if engine:
             await engine.stop()
             self._changed()
+
+
+def speed_of(costs: tuple[tuple[int, float], ...]) -> calibration.Speed:
+    """The two speeds by which models are chosen, of a table of costs."""
+    table = Costs(costs)
+    return calibration.Speed(PREFILL_ROWS * 1000 / table.table(PREFILL_ROWS), 1000 / table.table(1), costs)
 
 
 async def _tokenizer(model: InstalledModel) -> SegmentTokenizer:
@@ -170,7 +216,7 @@ def _state(slot: Slot) -> ModelState:
         return ModelState(name, "loading")
     if slot.failure:
         return ModelState(name, "failed", str(slot.failure))
-    if engine is None or not engine.alive:
+    if engine is None or not engine.alive or not engine.loaded:
         return ModelState(name, "unloaded")
     info = engine.info
     return ModelState(name, "ready", "", engine.pid, info.device, info.prefill_speed, info.decode_speed)

@@ -25,13 +25,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Tokens per second: prefill of about 48 tokens, and decode of one sequence. Raises ValueError unless both are positive and finite."""
+    """Tokens per second: prefill of about 48 tokens, and decode of one sequence. costs: milliseconds of a step by its rows.
+
+    Raises ValueError unless all are positive and finite.
+    """
 
     prefill: float
     decode: float
+    costs: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(speed) and speed > 0 for speed in (self.prefill, self.decode)):
+        if not all(math.isfinite(speed) and speed > 0 for speed in (self.prefill, self.decode, *(value for point in self.costs for value in point))):
             raise ValueError(f"impossible speeds {self.prefill}, {self.decode}")
 
 
@@ -67,7 +71,8 @@ def _read(key: dict[str, str | int]) -> Speed | None:
     path = _path(key)
     try:
         saved = json.loads(path.read_text("utf-8"))
-        return Speed(float(saved["speed"]["prefill"]), float(saved["speed"]["decode"]))
+        speed = saved["speed"]
+        return Speed(float(speed["prefill"]), float(speed["decode"]), tuple((int(rows), float(ms)) for rows, ms in speed["costs"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

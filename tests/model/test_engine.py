@@ -19,6 +19,7 @@ from qwencoder_lsp.errors import EngineFailed, RequestError
 
 pytestmark = pytest.mark.model
 
+COSTS = ((1, 29.0), (48, 320.0))
 FILE = "import os\n\n\n" + "".join(f"def scale_{i}(value):\n    return value * {i}\n\n\n" for i in range(20))
 
 
@@ -29,7 +30,7 @@ def vocabulary(model_05b: Path) -> Vocabulary:
 
 @pytest.fixture
 async def engine(model_05b: Path, tmp_path: Path) -> AsyncIterator[EngineProcess]:
-    running = await EngineProcess.start(EngineSpec("0.5b", str(model_05b), 4096, prefill_speed=150, decode_speed=35), tmp_path / "engine.log")
+    running = await EngineProcess.start(EngineSpec("0.5b", str(model_05b), 4096, costs=COSTS), tmp_path / "engine.log")
     yield running
     await running.stop()
 
@@ -54,7 +55,7 @@ def prompt(vocabulary: Vocabulary, text: str, **fields: object) -> Generate:
 async def test_it_says_what_it_loaded(engine: EngineProcess) -> None:
     assert engine.info.n_vocab == 151936
     assert engine.info.n_ctx == 4096
-    assert engine.info.prefill_speed == 150, "a known speed is not measured again"
+    assert engine.info.prefill_speed == 150, "a known cost is not measured again"
 
 
 async def test_an_unknown_speed_is_measured(model_05b: Path, tmp_path: Path) -> None:

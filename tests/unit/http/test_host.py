@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qwencoder_lsp.engine.protocol import Done
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable
-from qwencoder_lsp.http.host import SCRIPTED, ModelHost
-from qwencoder_lsp.models import calibration
-from qwencoder_lsp.models.calibration import Speed
+from qwencoder_lsp.http.host import ModelHost, speed_of
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.store import InstalledModel, path_of, resolve
 from qwencoder_lsp.settings import Settings
@@ -31,10 +28,6 @@ def install(name: str) -> InstalledModel:
         file.write(b"GGUF")
         file.truncate(find(name).bytes)
     return resolve(name)
-
-
-def done(prompt: int, reused: int, prefill_ms: float, generated: int, decode_ms: float) -> Done:
-    return Done(1, "length", prompt, reused, generated, 0.0, prefill_ms, decode_ms)
 
 
 def test_auto_without_any_model_says_what_to_fetch(host: ModelHost) -> None:
@@ -60,23 +53,12 @@ def test_a_file_of_the_users_own_is_taken_at_its_word(host: ModelHost, tmp_path:
     assert host.choose("completion", str(own)).path == own
 
 
-def test_a_request_that_ran_faster_than_the_calibration_corrects_it(host: ModelHost) -> None:
-    model = install("qwencoder-1.5b")
-    calibration.save(model, THREADS, Speed(15.0, 2.0))
-    host.observe(model, done(prompt=200, reused=100, prefill_ms=1000, generated=21, decode_ms=1000))
-    assert calibration.load([model], THREADS)[model.name] == Speed(100.0, 20.0)
+def test_speeds_follow_from_the_costs_of_steps() -> None:
+    speed = speed_of(((1, 25.0), (48, 320.0)))
+    assert (speed.prefill, speed.decode) == (150.0, 40.0)
 
 
-@pytest.mark.parametrize(
-    "request_", [done(200, 100, 4000, 21, 4000), done(110, 100, 1, 2, 0.01)], ids=["slower, as on a busy machine", "too short to tell"]
-)
-def test_other_requests_leave_the_calibration_alone(host: ModelHost, request_: Done) -> None:
-    model = install("qwencoder-1.5b")
-    calibration.save(model, THREADS, Speed(80.0, 29.0))
-    host.observe(model, request_)
-    assert calibration.load([model], THREADS)[model.name] == Speed(80.0, 29.0)
-
-
-def test_the_scripted_engine_teaches_nothing(host: ModelHost) -> None:
-    host.observe(SCRIPTED, done(200, 0, 1, 100, 1))
-    assert calibration.load([SCRIPTED], THREADS) == {}
+async def test_a_model_larger_than_the_memory_is_refused_before_it_is_loaded(home: Path) -> None:
+    host = ModelHost(Settings.model_validate({"engine": {"memory_mb": 1024}}), lambda: None)
+    with pytest.raises(ModelUnsuitable, match=r"needs about 1\.6 GB"):
+        await host.load(install("qwencoder-1.5b"))

@@ -1,0 +1,134 @@
+"""What is in memory while a model is loaded: weights, the contexts ("lanes"), the embedder, the constraint compiler.
+
+The `typing` lane is made with the model and stays warm; `bulk` (chats, reviews, long prompts) is made when it is first wanted, in the size that
+is wanted. Their cells are apart, so that a review can never push out what a keystroke needs; both spill into one host tier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from qwencoder_lsp.engine.binding import Context, Embedder, Model
+from qwencoder_lsp.engine.constraint import ConstraintCompiler
+from qwencoder_lsp.engine.hosttier import HostTier
+from qwencoder_lsp.engine.kvpool import KVPool
+from qwencoder_lsp.engine.process import memory_bytes
+from qwencoder_lsp.errors import RequestError
+
+log = logging.getLogger(__name__)
+
+TYPING, BULK = "typing", "bulk"
+N_SEQ = 32  # requests that run at once in a lane, and prefixes it remembers; one more is the pool's own
+MAX_OUTPUTS = 64  # rows with logits in one step
+MAX_ROWS = 2048
+UBATCH = {TYPING: 128, BULK: 256}  # on a CPU: an aborted prefill keeps whole micro-batches, larger ones compute a little faster
+UBATCH_GPU = 512
+BULK_CTX = 16384
+IDLE_CELLS_CPU = 4096  # foreign cells slow attention down, and coming back from host memory costs next to nothing
+EMBED_CTX = 2048
+MEMORY_SHARE = 0.25  # of the machine's memory, for the cells of one lane
+
+
+class Lane:
+    """One context and the account of its cells."""
+
+    def __init__(self, context: Context, pool: KVPool, root: bytes) -> None:
+        self.context, self.pool, self.root = context, pool, root
+
+    def close(self) -> None:
+        """Move everything to host memory and free the context."""
+        self.pool.spill()
+        self.context.close()
+
+
+class Lanes:
+    """Everything that goes when the model is unloaded. `tier` outlives it."""
+
+    def __init__(self, path: Path, *, gpu_layers: int, threads: int, n_ctx: int, max_ctx: int, tier: HostTier, on_ready: Callable[[], None]) -> None:
+        """n_ctx: size of the typing lane; max_ctx: the largest that bulk may become. Raises EngineFailed."""
+        start = time.monotonic()
+        self._threads, self._max_ctx, self.tier = threads, max_ctx, tier
+        self.model = Model(path, gpu_layers)
+        self.vocabulary = self.model.vocabulary
+        self.constraints = ConstraintCompiler(self.vocabulary.constraint_tokenizer, self.vocabulary.n_vocab, on_ready, lambda: self.vocabulary.pieces)
+        self._embedder: Embedder | None = None
+        self._lanes = {TYPING: self._make(TYPING, min(n_ctx, self.vocabulary.n_ctx_train or n_ctx))}
+        self.load_ms = (time.monotonic() - start) * 1000
+
+    @property
+    def typing(self) -> Lane:
+        """The lane that is always there."""
+        return self._lanes[TYPING]
+
+    @property
+    def can_abort(self) -> bool:
+        """Whether a running step can be broken off."""
+        return self.typing.context.can_abort
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest prompt with its answer."""
+        per_token = self.model.kv_bytes_per_token
+        return max(self.typing.context.n_ctx, min(self._max_ctx, int(memory_bytes() * MEMORY_SHARE) // max(1, per_token)))
+
+    def __getitem__(self, name: str) -> Lane:
+        return self._lanes[name]
+
+    def all(self) -> list[Lane]:
+        """The lanes that exist now."""
+        return list(self._lanes.values())
+
+    def room_in(self, name: str, tokens: int) -> bool:
+        """Whether lane `name` exists and can hold so many tokens."""
+        return name in self._lanes and tokens <= self._lanes[name].context.n_ctx
+
+    def grow(self, tokens: int) -> None:
+        """Make the bulk lane, in place of a smaller one, which must have no request. Raises RequestError when no lane can hold so many tokens."""
+        if tokens > self.most_tokens:
+            raise RequestError(
+                f"The prompt and its answer need {tokens} tokens, and at most {self.most_tokens} fit.", "Shorten it, or raise engine.max_context."
+            )
+        if old := self._lanes.pop(BULK, None):
+            old.close()
+        size = min(self.most_tokens, max(BULK_CTX, 1 << (tokens - 1).bit_length()))
+        self._lanes[BULK] = self._make(BULK, size)
+        log.info("bulk lane of %d tokens, %d MB", size, size * self.model.kv_bytes_per_token >> 20)
+
+    def embedder(self) -> Embedder:
+        """Made when first wanted."""
+        if self._embedder is None:
+            self._embedder = Embedder(self.model, n_ctx=min(EMBED_CTX, self.vocabulary.n_ctx_train or EMBED_CTX), n_threads=self._threads)
+        return self._embedder
+
+    def close(self) -> None:
+        """Free everything; computed prefixes move to host memory."""
+        for lane in self._lanes.values():
+            lane.close()
+        if self._embedder:
+            self._embedder.close()
+        self.model.close()
+
+    def _make(self, name: str, n_ctx: int) -> Lane:
+        context = Context(
+            self.model,
+            n_ctx=n_ctx,
+            n_seq=N_SEQ + 1,
+            n_threads=self._threads,
+            n_ubatch=UBATCH_GPU if self.model.on_gpu else UBATCH[name],
+            n_outputs=MAX_OUTPUTS,
+            n_batch=MAX_ROWS,
+        )
+        root = root_of(self.model.path, context.rope)
+        idle = None if self.model.on_gpu else IDLE_CELLS_CPU
+        return Lane(context, KVPool(context, N_SEQ, context.n_ctx, self.tier, idle), root)
+
+
+def root_of(path: Path, rope: str, adapter: str = "", kv_type: str = "f16") -> bytes:
+    """What KV depends on besides the tokens."""
+    info = path.stat()
+    facts = f"{path.resolve()}|{info.st_size}|{info.st_mtime_ns}|{adapter}|{kv_type}|{rope}"
+    return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -1,0 +1,134 @@
+"""What the next step computes. Pure: requests and costs in, a plan out.
+
+Requests stand on levels: completions somebody waits for while typing, then chats and reviews, then prefetching and indexing. While a level has
+work, a step holds only its rows; what it holds back keeps its KV and is owed a share of the time, so that nothing starves.
+Within a level all requests that generate get a row, and one chunk of prompts goes along, as much as the step's budget allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.job import Job
+from qwencoder_lsp.engine.protocol import Priority
+
+STREAM_MS = 350.0  # longest step while somebody reads along, and one prompt waits for each reader
+MOST_STREAM_FACTOR = 3.0  # times as long where more prompts wait than answers are read
+QUIET_MS = 1200.0  # longest step of a lower level while nobody reads along: a new request may wait that long
+NO_ABORT_MS = 150.0  # longest step for a completion where a running step cannot be broken off
+SHARE = 0.05  # of the time, for the levels that are held back
+SLACK = 2.0  # a prompt may be overtaken by shorter ones until it has waited this many times its own cost
+CLASS_MS = {Priority.REVIEW: 5000.0}  # as if it had come so much later
+MAX_ABORTS = 3  # a request whose steps were broken off so often is left to finish one
+LEAST_CHUNK, TILE = 16, 16  # rows
+SPECULATE_UP_TO = 2  # requests that generate at once: with more, each drafted row costs nearly as much as a step of its own
+
+
+def level(priority: Priority) -> int:
+    """0 for completions, 1 for chats and reviews, 2 for the background."""
+    return 0 if priority <= Priority.EXPLICIT else 1 if priority <= Priority.REVIEW else 2
+
+
+@dataclass(slots=True)
+class Plan:
+    """One step on one lane. prefill: prompts with how many of their tokens. limit: most rows that a draft may add per request.
+
+    patient: it is not broken off for anything more urgent.
+    """
+
+    lane: str
+    level: int
+    decode: list[Job] = field(default_factory=list)
+    prefill: list[tuple[Job, int]] = field(default_factory=list)
+    limit: int = 0
+    patient: bool = False
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All whose rows it holds."""
+        return [*self.decode, *(job for job, _ in self.prefill)]
+
+    @property
+    def rows(self) -> int:
+        """Without drafts."""
+        return len(self.decode) + sum(count for _, count in self.prefill)
+
+
+class Scheduler:
+    """Makes plans, and keeps the account of what lower levels are owed. `max_rows` and `max_outputs` limit one step."""
+
+    def __init__(self, costs: Costs, *, max_rows: int, max_outputs: int, can_abort: bool) -> None:
+        self._costs = costs
+        self._max_rows, self._max_outputs = max_rows, max_outputs
+        self._can_abort = can_abort
+        self._owed_ms = 0.0
+
+    def plan(self, jobs: Sequence[Job]) -> Plan | None:
+        """The next step for `jobs`, which all have a sequence; None when there are none."""
+        if not jobs:
+            return None
+        top = min(level(j.request.priority) for j in jobs)
+        lower = [j for j in jobs if level(j.request.priority) > top]
+        if not lower:
+            self._owed_ms = 0.0
+        elif self._owed_ms >= self._least_ms(lower):
+            plan = self._step(lower, self._owed_ms)
+            plan.patient = True
+            return plan
+        return self._step([j for j in jobs if level(j.request.priority) == top], None)
+
+    def account(self, plan: Plan, ms: float, *, held_back: bool) -> None:
+        """The step took so long; `held_back`: lower levels waited meanwhile."""
+        if plan.patient and plan.level > 0:
+            self._owed_ms = max(0.0, self._owed_ms - ms)
+        elif held_back:
+            self._owed_ms += SHARE * ms
+
+    def order(self, job: Job) -> float:
+        """Waiting requests are served by this, smallest first: shortest first, but age counts."""
+        cost = self._costs.table(max(1, min(job.remaining, self._max_rows))) * max(1.0, job.remaining / self._max_rows)
+        return job.arrived_ms + SLACK * cost + CLASS_MS.get(job.request.priority, 0.0)
+
+    def _least_ms(self, jobs: Sequence[Job]) -> float:
+        decode = sum(1 for j in jobs if j.remaining <= 1)
+        return self._costs.now(decode or LEAST_CHUNK)
+
+    def _step(self, jobs: Sequence[Job], budget_ms: float | None) -> Plan:
+        lane = min(jobs, key=lambda j: (j.stepped_ms, j.arrival)).lane
+        here = [j for j in jobs if j.lane == lane]
+        plan = Plan(lane, level(here[0].request.priority))
+        plan.decode = [j for j in here if j.remaining <= 1 and j.request.score_from is None][: self._max_outputs]
+        waiting = sorted((j for j in here if j not in plan.decode), key=self.order)
+        room = self._max_rows - len(plan.decode)
+        outputs = self._max_outputs - len(plan.decode)
+        if waiting:
+            budget = self._budget(plan, len(waiting)) if budget_ms is None else budget_ms
+            if budget < float("inf"):
+                room = max(LEAST_CHUNK, min(room, self._costs.rows_within(budget, self._max_rows) - len(plan.decode)))
+        for job in waiting:
+            if room <= 0 or outputs <= 0:
+                break
+            count = min(job.remaining, room)
+            if job.request.score_from is not None:
+                count = min(count, outputs)
+            elif count < job.remaining and count > TILE:
+                count -= count % TILE
+            plan.prefill.append((job, count))
+            room -= count
+            outputs -= count if job.request.score_from is not None else 1
+            if count < job.remaining:  # what room is left would make the next prompt's chunk too small to be worth a step's overhead
+                break
+        if not plan.prefill and len(plan.decode) <= SPECULATE_UP_TO:
+            plan.limit = min(self._max_outputs // len(plan.decode), self._max_rows) - 1
+        plan.patient = any(j.aborts >= MAX_ABORTS for j in plan.jobs)
+        return plan
+
+    def _budget(self, plan: Plan, waiting: int) -> float:
+        readers = sum(1 for j in plan.decode if j.streaming)
+        if readers:
+            return STREAM_MS * min(MOST_STREAM_FACTOR, max(1.0, waiting / readers))
+        if plan.level == 0:
+            return float("inf") if self._can_abort else NO_ABORT_MS
+        return QUIET_MS

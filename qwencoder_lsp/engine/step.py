@@ -1,0 +1,94 @@
+"""One llama_decode: puts a plan's rows into the batch, and hands what came out to the requests and to the pool's account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qwencoder_lsp.engine.binding import Context
+from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.job import Job
+from qwencoder_lsp.engine.kvpool import KVPool
+from qwencoder_lsp.engine.scheduler import Plan
+
+
+@dataclass(slots=True)
+class Rows:
+    """One request's part of the batch. draft: how many of the last tokens are guesses. first: the batch row that has the first logits."""
+
+    tokens: npt.NDArray[np.int32]
+    draft: list[int]
+    outputs: int
+    start: int = 0
+
+    @property
+    def first(self) -> int:
+        """The batch row with this request's first logits."""
+        return self.start + len(self.tokens) - self.outputs
+
+
+class Step:
+    """Made from a plan; `run`, then `take` for each request, or `keep_finished` when it was broken off."""
+
+    def __init__(self, context: Context, pool: KVPool, plan: Plan, costs: Costs) -> None:
+        self._context, self._pool = context, pool
+        self._parts: dict[int, Rows] = {}
+        self._jobs = plan.jobs
+        spare = (context.n_outputs - plan.rows) // max(1, len(plan.decode))
+        for job in plan.decode:
+            draft = job.draft(costs.table, len(plan.decode), plan.limit, max(0, spare))
+            tokens = np.concatenate((job.next_rows(1), np.asarray(draft, np.int32)))
+            self._parts[id(job)] = Rows(tokens, draft, len(tokens))
+        for job, count in plan.prefill:
+            self._parts[id(job)] = Rows(job.next_rows(count), [], job.outputs(count))
+        self.rows = sum(len(part.tokens) for part in self._parts.values())
+
+    def run(self) -> int:
+        """llama_decode's status. Raises EngineFailed."""
+        batch = self._context.batch
+        batch.clear()
+        for job in self._jobs:
+            assert job.sequence is not None
+            part = self._parts[id(job)]
+            part.start = batch.add(part.tokens, len(job.sequence.tokens), job.sequence.id, part.outputs)
+        return self._context.decode()
+
+    def take(self, job: Job) -> str:
+        """The step is done: note what the memory holds now, choose tokens. Returns why the request is over, or "".
+
+        Raises RequestError when its constraint cannot be followed.
+        """
+        assert job.sequence is not None
+        part = self._parts[id(job)]
+        if job.request.score_from is not None:
+            self._pool.extend(job.sequence, part.tokens)
+            return job.score(part.outputs, lambda i: self._context.logits(part.first + i))
+        if not part.outputs:
+            self._pool.extend(job.sequence, part.tokens)
+            return ""
+        kept, reason = job.verify(part.draft, lambda i: self._context.logits(part.first + i))
+        wrong = len(part.draft) - kept
+        self._pool.extend(job.sequence, part.tokens[: len(part.tokens) - wrong])
+        if wrong:
+            self._context.truncate(job.sequence.id, len(job.sequence.tokens))
+        return reason
+
+    def keep_finished(self) -> None:
+        """The step was broken off. Whole micro-batches of prompts stay; rows whose logits are lost are computed again."""
+        for job in self._jobs:
+            assert job.sequence is not None
+            part = self._parts[id(job)]
+            kept = self._context.length(job.sequence.id) - len(job.sequence.tokens)
+            if part.outputs:
+                kept = min(kept, len(part.tokens) - part.outputs)
+            if kept > 0:
+                self._pool.extend(job.sequence, part.tokens[:kept])
+            self.forget(job)
+            job.broken_off()
+
+    def forget(self, job: Job) -> None:
+        """Let the memory hold no more of the request than the pool knows of."""
+        if job.sequence is not None:
+            self._context.truncate(job.sequence.id, len(job.sequence.tokens))
