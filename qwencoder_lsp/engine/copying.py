@@ -13,7 +13,7 @@ import numpy as np
 
 CANDIDATES = 16  # occurrences of the last two tokens that are compared, most recent first
 LONGEST = 32  # a match is not measured further than this
-WINDOW = 48  # source tokens behind a difference among which the copy may go on
+WINDOW = 24  # source tokens behind a difference among which the copy may go on
 PATIENCE = 24  # tokens without the source after which it is given up
 SURE = 3  # tokens in a row that end a difference
 TRUSTED = 8  # copied tokens after which a source is kept through differences
@@ -130,9 +130,6 @@ class Copier:
                 swap = self._swap_at(at)
                 if swap:
                     queue, at = self._swaps[swap], at + len(swap)
-                    continue_literal = not queue
-                    if continue_literal:
-                        continue
                 else:
                     queue, at = (tokens[at] if at < size else made[at - size],), at + 1
             made.append(queue[0])
@@ -164,7 +161,7 @@ class Copier:
         if self._queue:
             return False
         swap = self._swap_at(self.at)
-        if swap and self._swaps[swap]:
+        if swap:
             self._swap, self._queue = swap, self._swaps[swap]
             self.at += len(swap)
             return True
