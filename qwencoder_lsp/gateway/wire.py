@@ -23,8 +23,12 @@ def members(value: Any) -> dict[str, Any]:
 
 
 def event_members(event: Event) -> dict[str, Any]:
-    """An event as it travels."""
-    return {"type": _NAMES[type(event)], **members(event)}
+    """An event as a JSON object."""
+    found = members(event)
+    for name in ("usage", "timings"):
+        if name in found:
+            found[name] = members(found[name])
+    return {"type": _NAMES[type(event)], **found}
 
 
 # json.dumps would make an encoder per call.

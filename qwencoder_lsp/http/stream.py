@@ -9,19 +9,18 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from qwencoder_lsp.errors import QwencoderError, to_wire
-from qwencoder_lsp.gateway.protocol import EVENT_NAMES, Event
+from qwencoder_lsp.gateway.protocol import Event
+from qwencoder_lsp.gateway.wire import event_members
 from qwencoder_lsp.http.failures import failure
 
 log = logging.getLogger(__name__)
 
-_NAMES = {cls: name for name, cls in EVENT_NAMES.items()}
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each token
 _DONE = b"data: [DONE]\n\n"
 
@@ -139,7 +138,7 @@ async def event_lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[dic
     """The events with their type names; an error becomes the last event."""
     try:
         async for event in events:
-            yield {"type": _NAMES[type(event)], **asdict(event)}
+            yield event_members(event)
     except QwencoderError as error:
         yield {"type": "error", **to_wire(error)}
     except Exception:  # the headers are sent; the last event is the only place left for an error

@@ -24,6 +24,7 @@ class Buffer:
         self._text: str | None = clean(text)
         self._blocks = _split(self._text) or [""]
         self._counts = [_count(b) for b in self._blocks]
+        self._seen = (0, 0)  # the line that was looked up last, and its start: typing asks for one line again and again
         self._measure()
 
     @property
@@ -62,6 +63,8 @@ class Buffer:
         if not self._blocks:
             self._blocks, self._counts = [""], [0]
         self._text = None
+        if self._seen[1] >= start:  # also where they are equal: a "\n" that joins a "\r" in front of it moves the start
+            self._seen = (0, 0)
         self._measure()
 
     def offset(self, line: int, column: int, encoding: str) -> int:
@@ -103,8 +106,11 @@ class Buffer:
     def _line_start(self, line: int) -> int:
         if line == 0:
             return 0
-        index = bisect_right(self._breaks, line - 1)
-        return self._begin(index) + _line_start(self._blocks[index], line - (self._breaks[index - 1] if index else 0))
+        if line != self._seen[0]:
+            index = bisect_right(self._breaks, line - 1)
+            within = _line_start(self._blocks[index], line - (self._breaks[index - 1] if index else 0))
+            self._seen = (line, self._begin(index) + within)
+        return self._seen[1]
 
     def _line_end(self, start: int) -> int:
         index = self._block_at(start)

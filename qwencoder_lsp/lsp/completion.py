@@ -144,6 +144,6 @@ class Completions:
 
     def _trace(self, wish: Wish, completion: Completion, total_ms: float) -> None:
         id_ = completion.suggestion.id if completion.suggestion else "-"
-        self._session.traces.add(
-            Trace(id_, wish.feature, completion.reason, completion.detail, completion.model, completion.usage, completion.timings, total_ms)
-        )
+        trace = Trace(id_, wish.feature, completion.reason, completion.detail, completion.model, completion.usage, completion.timings, total_ms)
+        # The answer goes out in the next turn of the loop, before its timers: nobody waits for our log.
+        asyncio.get_running_loop().call_later(0, self._session.traces.add, trace)

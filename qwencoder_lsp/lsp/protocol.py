@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Generator
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from lsprotocol import types
@@ -45,7 +46,10 @@ class Protocol(LanguageServerProtocol):
         return result
 
     def handle_message(self, message: Any) -> None:
-        """Serve one message. A request before `initialize` or after `shutdown` gets the error that LSP asks for."""
+        """Serve one message. A request before `initialize` or after `shutdown` gets the error that LSP asks for.
+
+        pygls tells requests from notifications by isinstance with a runtime protocol class, which takes longer than to apply an edit.
+        """
         method, id_ = getattr(message, "method", None), getattr(message, "id", None)
         if method is not None and id_ is not None:
             if self._workspace is None and method != types.INITIALIZE:
@@ -54,7 +58,11 @@ class Protocol(LanguageServerProtocol):
             if self._shutdown:
                 self._send_response(id_, error=types.ResponseError(INVALID_REQUEST, "The server has been shut down."))
                 return
-        super().handle_message(message)
+            copy_context().run(self._handle_request, id_, method, message.params)
+        elif method is not None and not self._shutdown:
+            copy_context().run(self._handle_notification, method, message.params)
+        else:
+            super().handle_message(message)
 
 
 class Server(LanguageServer):

@@ -54,6 +54,8 @@ def test_positions_after_edits_are_those_of_the_whole_text(text: str, edits: lis
         start, end = sorted((min(a, len(text)), min(b, len(text))))
         text = text[:start] + new + text[end:]
         buffer.replace(start, end, new)
+        line, column = buffer.position(min(a, len(text)), encoding)  # the buffer remembers places from before an edit
+        assert (line, column) == plain_position(text, min(a, len(text)), encoding)
     for offset in range(len(text) + 1):
         line, column = buffer.position(offset, encoding)
         assert (line, column) == plain_position(text, offset, encoding)
