@@ -81,7 +81,7 @@ def grammar(constraint: Constraint) -> str:
         raise RequestError(f"The {constraint.kind} has {len(constraint.value)} characters; {MAX_TEXT} are the limit.", "Shorten it.")
     try:
         if constraint.kind == "json_schema":
-            return str(llguidance.LLMatcher.grammar_from_json_schema(constraint.value, overrides=JSON_LAYOUT))
+            return str(llguidance.LLMatcher.grammar_from_json_schema(_without_layout(constraint.value), overrides=JSON_LAYOUT))
         if constraint.kind == "regex":
             return str(llguidance.LLMatcher.grammar_from_regex(constraint.value))
         if constraint.kind == "choice":
@@ -91,6 +91,16 @@ def grammar(constraint: Constraint) -> str:
     except (ValueError, RecursionError) as error:
         raise RequestError(f"The {constraint.kind} cannot be read: {error}", "Correct it.") from error
     raise RequestError(f"{constraint.kind!r} is not a kind of constraint.", "Use json_schema, regex, choice or prefix.")
+
+
+def _without_layout(schema: str) -> str:
+    """The schema without a white space pattern of its own, which llguidance lets win over JSON_LAYOUT."""
+    if "whitespace_pattern" not in schema:
+        return schema
+    read = json.loads(schema)
+    if isinstance(read, dict) and isinstance(options := read.get("x-guidance"), dict):
+        options.pop("whitespace_pattern", None)
+    return json.dumps(read)
 
 
 def _choices(value: str) -> list[str]:

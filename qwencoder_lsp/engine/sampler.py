@@ -24,7 +24,7 @@ Ids = npt.NDArray[np.intp]
 
 BLOCKS = 64  # columns over which maxima are taken when the best few are sought: the maximum of 64 rows at once is one pass at memory speed
 COLDEST = 1e-4  # a temperature below this is greedy in effect, and would overflow float32
-STEPS = (128, 1024, 8192)  # how many of the best are sorted before top-p or min-p is known to cut inside them
+FEW = (128, 1024)  # how many of the best are sorted in the hope that top-p cuts inside them
 
 
 class Filter(Protocol):
@@ -111,40 +111,67 @@ class Sampler:
     def _draw(self, logits: Logits, weights: Logits, total: float | None) -> int:
         """A random token. `weights` holds exp(logits - max) with sum `total` if that is given; otherwise it is room to compute it in."""
         s = self._sampling
-        top = float(logits.max())
+        top = logits.max()
         if top == -math.inf:
             return 0
-        if s.top_k <= 0 and s.top_p >= 1 and s.min_p <= 0:
-            if total is None or s.temperature != 1:
-                np.subtract(logits, np.float32(top), out=weights)
-                np.divide(weights, np.float32(s.temperature), out=weights)
-                np.exp(weights, out=weights)
-            return choose(weights, self._random.random())
-        if total is None and s.top_p < 1 and s.top_k <= 0:
-            np.subtract(logits, np.float32(top), out=weights)
+        filtering = s.top_k > 0 or s.top_p < 1 or s.min_p > 0
+        if filtering:
+            if total is None and s.top_p < 1:
+                _, total = _log_total(logits, weights)
+            ids = survivors(logits, s, total)
+            scaled = (logits[ids].astype(np.float64) - top) / s.temperature
+            return int(ids[choose(np.exp(scaled), self._random.random())])
+        if total is None or s.temperature != 1:
+            np.subtract(logits, top, out=weights)
+            np.divide(weights, np.float32(s.temperature), out=weights)
             np.exp(weights, out=weights)
-            total = float(weights.sum())
-        ids = self._filter(logits, top, total)
-        left = (logits[ids].astype(np.float64) - top) / s.temperature
-        return int(ids[choose(np.exp(left), self._random.random())])
+        return choose(weights, self._random.random())
 
-    def _filter(self, logits: Logits, top: float, total: float | None) -> Ids:
-        """The tokens that top-k, top-p and min-p leave, best first. total: the sum of exp(logits - top), where top-p without top-k needs it."""
-        s = self._sampling
-        n = len(logits)
-        sizes = [min(s.top_k, n)] if s.top_k > 0 else [k for k in STEPS if k < n] + [n]
-        for k in sizes:
-            ids = best(logits, k)
+
+def survivors(logits: Logits, sampling: Sampling, total: float | None = None) -> Ids:
+    """The ids that top-k, top-p and min-p leave of `logits`, in no particular order; one of them is finite at least.
+
+    top-p keeps the smallest set of best tokens that reaches it, counted among those that top-k left; min-p is relative to the best. total:
+    the sum of exp(logits - max), if the caller has it.
+    """
+    top = logits.max()
+    if sampling.top_k > 0:
+        ids = best(logits, sampling.top_k)
+        if sampling.top_p < 1:
             p = np.exp(logits[ids].astype(np.float64) - top)
-            keep = len(ids)
-            if s.top_p < 1:
-                mass = float(p.sum()) if s.top_k > 0 or total is None else total
-                keep = min(keep, int(np.searchsorted(np.cumsum(p), max(s.top_p, 0.0) * mass)) + 1)
-            if s.min_p > 0:
-                keep = min(keep, max(1, int(np.count_nonzero(p >= s.min_p))))
-            if keep < len(ids) or len(ids) < k or k == sizes[-1]:
-                break
-        return ids[:keep]
+            ids = ids[: _reach(p, sampling.top_p * p.sum())]
+    elif sampling.top_p < 1:
+        total = float(np.exp(logits - top).sum()) if total is None else total
+        ids = _nucleus(logits, sampling.top_p * total)
+    else:
+        return np.flatnonzero(logits >= top + math.log(min(sampling.min_p, 1.0)) if sampling.min_p > 0 else logits > -math.inf)
+    if sampling.min_p > 0:
+        ids = ids[np.exp(logits[ids].astype(np.float64) - top) >= min(sampling.min_p, 1.0)]
+    return ids
+
+
+def _nucleus(logits: Logits, mass: float) -> Ids:
+    """The best tokens whose exp(logits - max) reach `mass`."""
+    top = logits.max()
+    for k in FEW:
+        ids = best(logits, k)
+        p = np.exp(logits[ids].astype(np.float64) - top)
+        if (size := _reach(p, mass)) < len(ids):
+            return ids[:size]
+    # A flat distribution. Sorting all of it takes 30 ms; a histogram finds the few that have to be sorted.
+    gap = top - logits
+    column = np.minimum(gap * 64, 4095).astype(np.intp)
+    reached = np.cumsum(np.bincount(column, np.exp(-gap), 4096))
+    border = int(np.searchsorted(reached, min(mass, reached[-1])))
+    edge = np.flatnonzero(column == border)
+    edge = edge[np.argsort(gap[edge], kind="stable")]
+    missing = mass - (reached[border - 1] if border else 0.0)
+    return np.concatenate([np.flatnonzero(column < border), edge[: _reach(np.exp(-gap[edge].astype(np.float64)), missing)]])
+
+
+def _reach(p: npt.NDArray[np.float64], mass: float) -> int:
+    """How many of the first of `p` are needed to reach `mass`: at least one, at most all."""
+    return min(len(p), int(np.searchsorted(np.cumsum(p), mass)) + 1)
 
 
 class _Penalties:
