@@ -43,7 +43,7 @@ MAX_JOBS = 64
 MAX_SUFFIX = 8  # tokens of the suffix that are looked for
 ABORT_WORTH_MS = 50.0  # a step that ends sooner is not broken off: other requests have rows in it
 RESERVE = 64  # cells that must be free beside a prompt before it is begun
-SHARED_WORTH = 32  # tokens; a shorter common prefix is not waited for
+SHARED_WORTH = 8  # tokens; a shorter common prefix is not waited for
 DEADLINE_CHECK_S = 0.2
 
 

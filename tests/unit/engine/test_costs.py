@@ -1,0 +1,71 @@
+"""The cost table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwencoder_lsp.engine.costs import MAX_LOAD, Costs, shape
+
+points = st.dictionaries(st.sampled_from([1, 2, 8, 48, 64, 128]), st.floats(1, 2000), min_size=1)
+
+
+@given(points, st.integers(1, 3000))
+def test_more_rows_never_cost_less(known: dict[int, float], rows: int) -> None:
+    costs = Costs(known.items())
+    assert costs.table(rows) <= costs.table(rows + 1) * (1 + 1e-9)
+
+
+def test_one_measured_point_scales_the_whole_curve() -> None:
+    costs = Costs([(1, 50.0)])
+    assert costs.table(1) == 50.0
+    assert costs.table(32) == pytest.approx(50.0 * shape(32))
+
+
+def test_measured_points_count_as_they_are_and_others_lie_between_them() -> None:
+    costs = Costs([(8, 100.0), (12, 140.0)])
+    assert costs.table(8) == 100.0
+    assert costs.table(10) == pytest.approx(120.0)
+
+
+@given(points, st.floats(1, 5000), st.integers(1, 2048))
+def test_the_rows_within_a_budget_are_the_most_that_fit(known: dict[int, float], budget: float, most: int) -> None:
+    costs = Costs(known.items())
+    rows = costs.rows_within(budget, most)
+    assert 1 <= rows <= most
+    assert rows == 1 or costs.now(rows) <= budget
+    assert rows == most or costs.now(rows + 1) > budget
+
+
+def test_steps_that_take_longer_raise_the_load_and_leave_the_table() -> None:
+    costs = Costs([(1, 25.0)])
+    for _ in range(50):
+        costs.observe(1, 100.0)
+    assert costs.table(1) == 25.0
+    assert costs.now(1) == pytest.approx(100.0, rel=0.05)
+    assert not costs.changed
+
+
+def test_the_load_falls_faster_than_it_rises_and_has_a_limit() -> None:
+    costs = Costs([(1, 25.0)])
+    costs.observe(1, 50.0)
+    risen = costs.load
+    costs.observe(1, 25.0)
+    assert 1 < costs.load < 1 + (risen - 1) * 0.6
+    for _ in range(200):
+        costs.observe(1, 1e6)
+    assert costs.load == MAX_LOAD
+
+
+def test_a_faster_step_corrects_the_table_and_says_so() -> None:
+    costs = Costs([(1, 100.0)])
+    costs.observe(1, 30.0)
+    assert costs.points == ((1, 30.0),)
+    assert costs.changed
+
+
+def test_noise_is_not_worth_a_correction() -> None:
+    costs = Costs([(1, 100.0)])
+    costs.observe(1, 99.0)
+    assert not costs.changed
