@@ -12,7 +12,7 @@ from itertools import islice
 
 from qwencoder_lsp.engine.copying import Copier
 
-ROWS = (4, 8, 12, 16, 24, 32)  # sizes of a step at which rows are cheapest: just above each of these they cost more than at the next one
+ROWS = (4, 8, 12, 16, 24, 32, 48, 64)  # sizes of a step at which rows are cheapest: just above each of these they cost more than at the next one
 RUNS = (1, 2, 3, 4, 6, 9, 17)  # lower ends of the classes of match lengths; below the first there is class 0
 # (probability, weight in tokens) that a copy goes on, by class; the first row for a source that has proved itself. Between what was measured on
 # edits (0.1 0.7 0.9 0.95 0.98 ...) and on new code (0.1 0.45 0.55 0.7 0.8 ...), the standard library through Qwen's tokenizer.
@@ -38,7 +38,7 @@ class Drafter:
         self._hits = [[p * w for p, w in row] for row in PRIOR]
         self._seen = [[float(w) for _, w in row] for row in PRIOR]
         self._credit = CREDIT
-        self._price = 0.0  # of the draft that was given last: its cost in plain steps, beyond the step that runs anyway
+        self._price: Callable[[int], float] = float  # of the last draft, by its length: plain steps beyond the one that runs anyway
 
     def extend(self, tokens: Sequence[int]) -> None:
         """These tokens were added to the answer."""
@@ -62,10 +62,10 @@ class Drafter:
         base_rows: the rows that the step has anyway, this request's among them.
         """
         self._copy.seek()
-        self._price = 0.0
         if self._copy.at < 0:
             return []
         plain = cost(base_rows)
+        self._price = lambda drafted: cost(base_rows + drafted) / plain - 1
         size, promise = 0, MARGIN * base_rows / plain
         expected, certain, run, row = 0.0, 1.0, self._copy.run, int(not self._copy.trusted)
         done = 0
@@ -84,12 +84,9 @@ class Drafter:
             price = cost(rows)
             if (base_rows + expected) / price > promise and price / plain - 1 <= self._credit:
                 size, promise = k, (base_rows + expected) / price
-        if size:
-            self._price = cost(base_rows + size) / plain - 1
         return list(islice(self._copy.predicted(), size))
 
     def observe(self, drafted: int, accepted: int) -> None:
-        """Of the last draft so many tokens were evaluated, and so many of them were right."""
+        """Of the last draft so many tokens were evaluated (it may have been shortened), and so many of them were right."""
         if drafted:
-            self._credit = min(MOST, self._credit + accepted - self._price)
-            self._price = 0.0
+            self._credit = min(MOST, self._credit + accepted - self._price(drafted))

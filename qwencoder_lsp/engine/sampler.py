@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +48,6 @@ class Pick:
     token: int
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.token, self.logprob))
 
 
 class Sampler:
