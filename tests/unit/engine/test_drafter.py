@@ -115,6 +115,18 @@ def test_with_many_rows_in_the_step_a_draft_has_to_be_worth_their_wait_too() -> 
     assert len(drafter.draft(cpu, 1)) > len(drafter.draft(cpu, 6))
 
 
+def test_wrong_drafts_pause_drafting_and_a_shortened_one_is_charged_for_what_was_evaluated() -> None:
+    text = list(range(100))
+    whole, shortened = Drafter([*text, 500]), Drafter([*text, 500])
+    for drafter in (whole, shortened):
+        drafter.extend(text[:12])
+        assert len(drafter.draft(cpu)) == 7
+    whole.observe(7, 0)
+    shortened.observe(1, 0)
+    assert whole.draft(cpu) == []
+    assert shortened.draft(cpu)
+
+
 def following(copier: Copier, count: int) -> list[int]:
     return list(islice(copier.predicted(), count))
 
