@@ -12,16 +12,22 @@ only when the next line begins with text, indented or not. Inside a line a piece
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 
 from cachetools import LRUCache
 
 from qwencoder_lsp.engine.vocabulary import Tokenizer
 
 LONG_LINE = 512
-_LINES = re.compile(r"(?<=\n)(?=[^\S\r\n]*\S)")
+_LINE = re.compile(r"[^\S\r\n]*\S")
+_LINES = re.compile(rf"(?<=\n)(?={_LINE.pattern})")
 _WORDS = re.compile(r".{256,1024}?(?:(?<=[0-9])|(?<=[A-Za-z])(?=[ -/:-@\[-`{-~]))|.{1,1024}", re.DOTALL)
 _MARKS = re.compile(r"<[^<>\n]{1,48}>|\[/?[A-Z_]+\]")  # whatever looks like a special token of any family: <|im_end|>, <s>, [INST]
+SHORT = 512  # code points; below that it does not pay to compare with earlier texts
+RECENT = 8  # texts: the prefix and the suffix of a few documents
 CACHED_CHARACTERS = 2 << 20  # about half a million tokens, 40 MB with their ids
 
 
@@ -31,6 +37,26 @@ class Segment:
 
     text: str
     tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cut:
+    """A text and its segments."""
+
+    text: str
+    segments: list[Segment]
+
+    def kept(self, text: str) -> tuple[int, int]:
+        """How many of the segments are also the first ones of `text`, and where they end: at the last line start that both have, with that line."""
+        low, high = 0, min(len(self.text), len(text))
+        while low < high:  # comparing slices is far faster than a loop over characters
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.text[low:middle] == text[low:middle] else (low, middle - 1)
+        ends = list(accumulate(len(segment.text) for segment in self.segments))
+        for index in range(bisect_right(ends, low) - 1, 0, -1):
+            if self.segments[index - 1].text.endswith("\n") and _LINE.match(self.segments[index].text):
+                return index, ends[index - 1]
+        return 0, 0
 
 
 def split(text: str) -> list[str]:
@@ -56,11 +82,23 @@ class SegmentTokenizer:
         self.chat_template = tokenizer.chat_template
         self._tokenizer = tokenizer
         self._marks: LRUCache[str, int | None] = LRUCache(4096)
+        self._recent: deque[_Cut] = deque(maxlen=RECENT)
         self._cache: LRUCache[str, Segment] = LRUCache(capacity, getsizeof=lambda segment: len(segment.text))
 
     def segments(self, text: str) -> list[Segment]:
         """`text` in segments, in order; special tokens in it stay text. Empty text has none."""
-        return [self._segment(piece) for piece in split(text) if piece]
+        if len(text) < SHORT:
+            return self._cut(text)
+        # By half of the text, because files of one project have the same header.
+        known = next((known for known in self._recent if text.startswith(known.text[: len(known.text) // 2])), None)
+        if known is None:
+            fresh = _Cut(text, self._cut(text))
+        else:
+            self._recent.remove(known)
+            kept, at = known.kept(text)
+            fresh = _Cut(text, known.segments[:kept] + self._cut(text[at:]))
+        self._recent.appendleft(fresh)
+        return fresh.segments
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of plain text; special tokens in the text stay text."""
@@ -81,6 +119,9 @@ class SegmentTokenizer:
     def piece(self, token: int) -> bytes:
         """The token's bytes; empty for control tokens."""
         return self._tokenizer.piece(token)
+
+    def _cut(self, text: str) -> list[Segment]:
+        return [self._segment(piece) for piece in split(text) if piece]
 
     def _mark(self, spelling: str) -> int | None:
         """The special token of that spelling."""

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer, Tokenizer
+from qwencoder_lsp.prompt import segments as module
 from qwencoder_lsp.prompt.segments import SegmentTokenizer, split
 
 if TYPE_CHECKING:
@@ -45,6 +46,34 @@ def test_the_pieces_are_the_text(text: str) -> None:
 @given(TEXT)
 def test_segment_tokens_joined_are_the_tokens_of_the_text(text: str) -> None:
     assert SegmentTokenizer(ByteTokenizer()).tokenize(text) == ByteTokenizer().tokenize(text)
+
+
+@given(TEXT, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60), TEXT), max_size=6))
+@settings(max_examples=300)
+def test_what_is_kept_of_earlier_texts_changes_nothing(text: str, edits: list[tuple[int, int, str]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SHORT", 0)
+        patch.setattr(module, "LONG_LINE", 8)
+        tokenizer = SegmentTokenizer(ByteTokenizer())
+        for start, end, new in edits:
+            assert [segment.text for segment in tokenizer.segments(text)] == [piece for piece in split(text) if piece]
+            text = text[:start] + new + text[max(start, end) :]
+
+
+def test_a_key_in_a_long_text_looks_at_its_last_lines_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def noted(text: str) -> list[str]:
+        seen.append(len(text))
+        return split(text)
+
+    monkeypatch.setattr(module, "split", noted)
+    tokenizer = SegmentTokenizer(ByteTokenizer())
+    text = "value = 1\n" * 400 + "x"
+    for key in ("", "y", "yz", "yz\n", "yz\nq"):
+        assert tokenizer.tokenize(text + key) == ByteTokenizer().tokenize(text + key)
+    assert seen[0] == len(text)
+    assert max(seen[1:]) < 40
 
 
 @pytest.mark.parametrize(
