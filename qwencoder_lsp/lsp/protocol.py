@@ -45,6 +45,12 @@ class Protocol(LanguageServerProtocol):
         self._workspace = self._server.documents
         return result
 
+    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
+        """Apply the changes. A plain function: pygls runs its own as a generator, for handlers that we do not have."""
+        for change in params.content_changes:
+            self.workspace.update_text_document(params.text_document, change)
+
     def handle_message(self, message: Any) -> None:
         """Serve one message. A request before `initialize` or after `shutdown` gets the error that LSP asks for.
 

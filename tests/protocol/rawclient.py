@@ -33,6 +33,7 @@ class RawClient:
         self.answers: dict[str, Callable[[Any], Any]] = {}
         self.deaf_to: set[str] = set()
         self.received: list[dict[str, Any]] = []
+        self._responses: dict[Any, dict[str, Any]] = {}
         self.garbage = b""
         self._changed = threading.Condition()
         self._ids = itertools.count(1)
@@ -65,7 +66,7 @@ class RawClient:
 
     def answer(self, id_: int) -> dict[str, Any]:
         """The whole response to a request."""
-        return self.wait(lambda m: m.get("id") == id_ and "method" not in m)
+        return self._until(lambda: self._responses.get(id_), PATIENCE_S)
 
     def request(self, method: str, params: Any = None) -> Any:
         """The result of a request. An error response fails the test."""
@@ -80,11 +81,14 @@ class RawClient:
 
     def wait(self, wanted: Callable[[dict[str, Any]], Any], seconds: float = PATIENCE_S) -> dict[str, Any]:
         """The first message received, now or later, for which `wanted` is true."""
+        return self._until(lambda: next((m for m in self.received if wanted(m)), None), seconds)
+
+    def _until(self, found: Callable[[], dict[str, Any] | None], seconds: float) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         with self._changed:
             while True:
-                if found := next((m for m in self.received if wanted(m)), None):
-                    return found
+                if (message := found()) is not None:
+                    return message
                 left = deadline - time.monotonic()
                 assert left > 0, f"the message did not come; last ones: {self.received[-5:]}"
                 assert self._reader.is_alive() or self.process.poll() is None, f"the server ended with {self.process.returncode}"
@@ -118,6 +122,8 @@ class RawClient:
             message = json.loads(self.process.stdout.read(int(line.split(b":")[1])))
             with self._changed:
                 self.received.append(message)
+                if "method" not in message:
+                    self._responses.setdefault(message.get("id"), message)
                 self._changed.notify_all()
             if "method" in message and "id" in message and message["method"] not in self.deaf_to:
                 reply = self.answers.get(message["method"])
