@@ -98,7 +98,7 @@ class ScriptedEngine:
         stops = StopState(request.stops, lambda: time.monotonic() * 1000)
         scoring = request.score_from is not None
         text = "" if scoring else self._text(request)
-        reason, count = "" if request.max_tokens else "length", 0
+        reason, count = "scored" if scoring else "", 0
 
         def late() -> bool:
             return request.deadline_ms is not None and (time.monotonic() - start) * 1000 >= request.deadline_ms

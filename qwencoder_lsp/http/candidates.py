@@ -1,4 +1,4 @@
-"""Several candidates at once: their answers as one stream."""
+"""Several candidates at once: their answers as one stream. One request never takes more than a part of the engine's places."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from qwencoder_lsp.engine.protocol import Chunk, Done, Generate
 from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.http.host import ModelHost
 from qwencoder_lsp.models.store import InstalledModel
+
+AT_ONCE = 16  # the others wait here, so that a list of a hundred prompts is no reason for the engine to say that it is busy
 
 Indexed = tuple[int, Chunk | Done]
 
@@ -26,6 +28,9 @@ async def answers(host: ModelHost, model: InstalledModel, engine: EngineProcess,
 
 
 async def _one(index: int, engine: EngineProcess, request: Generate) -> AsyncGenerator[Indexed, None]:
+    if request.score_from is not None and request.score_from >= len(request.tokens):  # nothing stands before a single token
+        yield index, Done(0, "scored", len(request.tokens), 0, 0, 0.0, 0.0, 0.0)
+        return
     async with aclosing(engine.generate(request)) as found:
         async for answer in found:
             yield index, answer
@@ -33,10 +38,11 @@ async def _one(index: int, engine: EngineProcess, request: Generate) -> AsyncGen
 
 async def _many(engine: EngineProcess, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:
     queue: asyncio.Queue[Indexed | Exception] = asyncio.Queue()
+    places = asyncio.Semaphore(AT_ONCE)
 
     async def follow(index: int, request: Generate) -> None:
         try:
-            async with aclosing(_one(index, engine, request)) as found:
+            async with places, aclosing(_one(index, engine, request)) as found:
                 async for answer in found:
                     queue.put_nowait(answer)
         except Exception as error:

@@ -46,14 +46,16 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
         raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
     model = text_model(service, body.model) if body.suffix is None else fill_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _request(body, engine, tokenizer, body.max_tokens, body.logprobs)
+    request = _request(body, engine, tokenizer, max(1, body.max_tokens), body.logprobs)
     if body.suffix is None:
-        request = replace(request, score_from=1 if scores else None)
         prompts = [prompt_tokens(text, "prompt", engine, tokenizer, markup=True) for text in body.prompt]
     else:
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
         prompts = [_fill(text, body, engine, tokenizer) for text in body.prompt]
-    return Plan(model, engine, tokenizer, _candidates(request, prompts, body.n))
+    requests = _candidates(request, prompts, body.n)
+    if not body.max_tokens:  # an engine that scores generates nothing; scoring the last token alone is reading the prompt
+        requests = tuple(replace(r, score_from=1 if scores else max(1, len(r.tokens) - 1)) for r in requests)
+    return Plan(model, engine, tokenizer, requests)
 
 
 async def plan_chat(service: Service, body: ChatBody) -> Plan:
@@ -66,7 +68,7 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     engine, tokenizer = await service.host.load(model)
     messages = [Message("system" if m.role == "developer" else m.role, m.content) for m in body.messages]
     tokens = render_chat(messages, tokenizer)
-    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, engine.info.n_ctx - len(tokens)))
+    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
     request = _request(body, engine, tokenizer, limit, body.top_logprobs)
     return Plan(model, engine, tokenizer, _candidates(request, [tokens], body.n))
 

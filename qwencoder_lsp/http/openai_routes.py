@@ -58,7 +58,7 @@ def openai_routes(service: Service) -> APIRouter:
 
 
 def _text_shape(plan: Plan, body: CompletionBody) -> TextShape:
-    scored = [request.tokens for request in plan.requests if request.score_from is not None]
+    scored = [request.tokens for request in plan.requests] if body.echo and body.logprobs is not None else []
     echoes: list[str] = []
     if body.echo:
         texts = (t if isinstance(t, str) else b"".join(map(plan.tokenizer.piece, t)).decode("utf-8", "replace") for t in body.prompt)

@@ -143,8 +143,8 @@ def spelled(data: bytes) -> str:
 
 
 def finish_reason(done: Done) -> str:
-    """OpenAI knows two ends of a text."""
-    return "length" if done.reason == "length" else "stop"
+    """OpenAI knows two ends of a text. Where nothing was to be generated, the length was the reason."""
+    return "length" if done.reason in ("length", "scored") else "stop"
 
 
 def usage(prompts: Sequence[Done], every: Sequence[Done]) -> Dict:

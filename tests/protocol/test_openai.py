@@ -10,19 +10,15 @@ import os
 import signal
 import struct
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import openai
 import pytest
-from openai import AsyncOpenAI
 
-from qwencoder_lsp.gateway.client import GatewayClient
-from qwencoder_lsp.gateway.protocol import Listening, ListenRequest
-from tests.protocol.gateways import gateway, until
+from tests.protocol.fronts import front
+from tests.protocol.gateways import until
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 BAD: list[tuple[str, Any, str]] = [
@@ -55,29 +51,6 @@ CONSTRAINED: list[tuple[dict[str, Any], str]] = [
     ({"choice": ["yes", "C"]}, '["yes", "C"]'),
     ({"guided_choice": ["yes", "D"]}, '["yes", "D"]'),
 ]
-
-
-@dataclass
-class Front:
-    """A served gateway: OpenAI's client, a plain one, and the private one that sees its state."""
-
-    client: AsyncOpenAI
-    http: httpx2.AsyncClient
-    private: GatewayClient
-
-    async def busy(self, count: int) -> None:
-        """Wait until so many requests run; `serve` itself is one."""
-        await until(self.private, lambda s: s.active == count + 1)
-
-
-@asynccontextmanager
-async def front(**sections: dict[str, object]) -> AsyncIterator[Front]:
-    async with gateway(**sections) as private, aclosing(private.listen(ListenRequest("127.0.0.1", 0))) as events:
-        event = await anext(events)
-        assert isinstance(event, Listening)
-        base = f"http://{event.address}"
-        async with AsyncOpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0) as client, httpx2.AsyncClient(base_url=base) as http:
-            yield Front(client, http, private)
 
 
 async def test_a_completion_comes_with_usage_and_timings(script: Any) -> None:
@@ -239,6 +212,7 @@ async def test_a_prompt_is_scored_without_generating(script: Any) -> None:
     script(default="never")
     async with front() as f:
         answer = await f.client.completions.create(model="auto", prompt="abc", echo=True, logprobs=1, max_tokens=0)
+        single = await f.client.completions.create(model="auto", prompt="a", echo=True, logprobs=1, max_tokens=0)
         refused = await f.http.post("/v1/completions", json={"prompt": "abc", "echo": True, "logprobs": 1, "max_tokens": 5})
     assert answer.choices[0].text == "abc"
     found = answer.choices[0].logprobs
@@ -246,6 +220,7 @@ async def test_a_prompt_is_scored_without_generating(script: Any) -> None:
     assert found.tokens == ["a", "b", "c"]
     assert found.token_logprobs == [None, -0.1, -0.1]
     assert found.text_offset == [0, 1, 2]
+    assert single.model_dump()["choices"][0]["logprobs"]["token_logprobs"] == [None]
     assert refused.json()["error"]["param"] == "echo"
 
 
@@ -420,3 +395,11 @@ async def service(script: Any) -> AsyncIterator[httpx2.AsyncClient]:
     script(default="x")
     async with front() as f:
         yield f.http
+
+
+async def test_more_choices_than_the_engine_has_places_for_come_in_turns(script: Any) -> None:
+    script(default="x", busy_above=16, token_ms=10)
+    async with front() as f:
+        answer = await f.client.completions.create(model="auto", prompt=["a", "b"], n=20)
+    assert [choice.index for choice in answer.choices] == list(range(40))
+    assert {choice.text for choice in answer.choices} == {"x"}

@@ -1,0 +1,123 @@
+"""The OpenAI routes with the real 0.5B model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import tempfile
+from collections.abc import AsyncIterator
+from operator import mul
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from qwencoder_lsp.engine.binding import load_tokenizer
+from tests.protocol.fronts import Front, front
+
+pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]  # one service for all of them
+
+ADD = "def add(a, b):\n    return"
+FIRST = f"{ADD} a + b\n\n\n{ADD}"  # asked for in one test only
+FILE = "".join(f"def scale_{i}(value):\n    return value * {i}\n\n\n" for i in range(10))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def f(model_05b: Path) -> AsyncIterator[Front]:
+    """A service that was started with the model."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="qc-", ignore_cleanup_errors=True) as path:
+        patch.setenv("QWENCODER_HOME", path)
+        async with front(model={"completion": str(model_05b), "chat": str(model_05b)}) as served:
+            yield served
+
+
+async def complete(f: Front, prompt: Any, **fields: Any) -> Any:
+    """A greedy completion."""
+    return await f.client.completions.create(**{"model": "auto", "prompt": prompt, "temperature": 0, "max_tokens": 4, **fields})
+
+
+async def test_code_is_continued_and_a_prompt_that_was_seen_is_not_read_again(f: Front) -> None:
+    cold, warm = await complete(f, FIRST, max_tokens=3), await complete(f, FIRST, max_tokens=3)
+    stream = await complete(f, FIRST, max_tokens=3, stream=True)
+    streamed = "".join([chunk.choices[0].text async for chunk in stream])
+    assert cold.choices[0].text == warm.choices[0].text == streamed == " a + b"
+    assert cold.usage.prompt_tokens_details.cached_tokens == 0
+    assert warm.usage.prompt_tokens_details.cached_tokens == warm.usage.prompt_tokens - 1
+    assert warm.timings["prompt_n"] == 1
+    assert warm.timings["predicted_ms"] >= warm.timings["native_ms"] > 0
+
+
+async def test_text_and_its_tokens_are_the_same_prompt_also_with_special_tokens_in_it(f: Front, model_05b: Path) -> None:
+    vocabulary = load_tokenizer(model_05b)
+    marked = "<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\n"
+    text, tokens = await complete(f, marked), await complete(f, vocabulary.tokenize_markup(marked))
+    assert text.usage.prompt_tokens == tokens.usage.prompt_tokens == tokens.usage.prompt_tokens_details.cached_tokens + 1
+
+
+async def test_a_suffix_fills_and_candidates_share_one_prefill(f: Front) -> None:
+    several = await complete(f, f"{FILE}{ADD} a", suffix="\n\n\nprint(add(1, 2))\n", n=3, temperature=1.0, seed=1)
+    assert len(several.choices) == 3
+    assert several.timings["prompt_n"] < 1.5 * several.usage.prompt_tokens, "what one has read the others take over"
+
+
+async def test_a_schema_is_obeyed_in_a_chat(f: Front) -> None:
+    schema = {"type": "object", "properties": {"age": {"type": "integer", "maximum": 120}}, "required": ["age"], "additionalProperties": False}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
+    messages: Any = [{"role": "user", "content": "Invent a person."}]
+    answer = await f.client.chat.completions.create(model="auto", messages=messages, response_format=form, max_tokens=40)
+    chosen = await f.client.chat.completions.create(model="auto", messages=messages, extra_body={"choice": ["Ann", "Bob"]})
+    wrong = await f.http.post("/v1/chat/completions", json={"messages": messages, "regex": "("})
+    assert set(json.loads(answer.choices[0].message.content or "")) == {"age"}
+    assert chosen.choices[0].message.content in ("Ann", "Bob")
+    assert wrong.status_code == 400
+    assert "regex" in wrong.json()["error"]["message"]
+
+
+async def test_the_score_of_a_text_is_what_the_model_gives_it_when_it_writes_it(f: Front) -> None:
+    written = (await complete(f, ADD, logprobs=3)).choices[0]
+    scored = (await complete(f, ADD + written.text, logprobs=0, echo=True, max_tokens=0)).choices[0]
+    assert scored.text == ADD + written.text
+    assert scored.logprobs.token_logprobs[0] is None
+    assert "".join(scored.logprobs.tokens) == scored.text
+    assert [len(top) for top in written.logprobs.top_logprobs] == [3] * 4
+    assert scored.logprobs.token_logprobs[-4:] == pytest.approx(written.logprobs.token_logprobs, abs=0.1)
+
+
+async def test_a_bias_bans_a_token_and_the_end_of_text_can_be_ignored(f: Front, model_05b: Path) -> None:
+    plus = load_tokenizer(model_05b).tokenize(" +")[0]
+    messages: Any = [{"role": "user", "content": "Answer with one word: yes or no?"}]
+    banned = await complete(f, ADD, logit_bias={str(plus): -100})
+    chat: Any = {"model": "auto", "messages": messages, "temperature": 0, "max_tokens": 40}
+    short = await f.client.chat.completions.create(**chat)
+    long = await f.client.chat.completions.create(**chat, extra_body={"ignore_eos": True})
+    assert " +" not in banned.choices[0].text
+    assert (short.choices[0].finish_reason, long.choices[0].finish_reason) == ("stop", "length")
+    assert long.usage is not None
+    assert long.usage.completion_tokens == 40
+
+
+async def test_embeddings_of_like_texts_are_alike(f: Front) -> None:
+    texts = ["def add(a, b): return a + b", "def plus(x, y): return x + y", "The weather in Paris is rainy today."]
+    answer = await f.client.embeddings.create(model="auto", input=texts)
+    one, two, other = (row.embedding for row in answer.data)
+    assert math.isclose(math.hypot(*one), 1, rel_tol=1e-3)
+    assert sum(map(mul, one, two)) > sum(map(mul, one, other))
+
+
+async def test_a_dropped_prefill_makes_way_and_what_it_read_is_kept(f: Front) -> None:
+    text = "".join(f"value_{i} = compute({i * 7})\n" for i in range(400))
+    kept = 0
+    await complete(f, "x", max_tokens=1)
+    for patience in (1, 2, 4, 8):  # until at least one micro-batch of the long prompt was finished, however slow the machine is
+        long = asyncio.create_task(f.http.post("/v1/completions", json={"prompt": text}, timeout=600))
+        await asyncio.sleep(patience)
+        long.cancel()
+        await complete(f, "y", max_tokens=1)
+        await f.busy(0)
+        again = await complete(f, text[:1000], max_tokens=1)
+        kept = again.usage.prompt_tokens_details.cached_tokens
+        if kept:
+            break
+    assert kept >= 64
