@@ -11,12 +11,12 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-from qwencoder_lsp.errors import GatewayError
+from qwencoder_lsp.errors import GatewayError, QwencoderError
 from qwencoder_lsp.gateway.http1 import Streams, chunk, gone, read_chunk
-from qwencoder_lsp.gateway.protocol import CompleteRequest, Event
+from qwencoder_lsp.gateway.protocol import CompleteRequest, End, Event
 from qwencoder_lsp.gateway.wire import encode, event, members
 
-ENDS = ("done", "error")
+Answers = asyncio.Queue[Event | QwencoderError]
 
 
 class Channel:
@@ -34,11 +34,11 @@ class Channel:
         ended = False
         try:
             while not ended:
-                fields = await answers.get()
-                if isinstance(fields, GatewayError):
-                    raise fields
-                ended = fields["type"] in ENDS
-                yield event(fields)
+                answer = await answers.get()
+                ended = isinstance(answer, End | QwencoderError)
+                if isinstance(answer, QwencoderError):
+                    raise answer
+                yield answer
         finally:
             link.forget(id_, cancel=not ended)
 
@@ -63,10 +63,10 @@ class _Link:
         self.broken: GatewayError | None = None
         self._reader, self._writer = reader, writer
         self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Queue[dict[str, Any] | GatewayError]] = {}
+        self._answers: dict[int, Answers] = {}
         self._reading = asyncio.create_task(self._read())
 
-    def ask(self, request: CompleteRequest) -> tuple[int, asyncio.Queue[dict[str, Any] | GatewayError]]:
+    def ask(self, request: CompleteRequest) -> tuple[int, Answers]:
         """Send a request; its number, and the queue for its answers, the last of which is an error when the connection breaks."""
         id_ = next(self._ids)
         queue = self._answers[id_] = asyncio.Queue()
@@ -97,11 +97,18 @@ class _Link:
                 for line in lines:
                     fields = json.loads(line)
                     if queue := self._answers.get(fields.pop("id")):
-                        queue.put_nowait(fields)
-        except (OSError, EOFError, ValueError, LookupError) as reason:  # also what is not of this protocol
+                        queue.put_nowait(_answer(fields))
+        except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as reason:  # also what is not of this protocol
             error = reason
         finally:
             self.broken = gone(error)
             self._writer.close()
             for queue in self._answers.values():
                 queue.put_nowait(self.broken)
+
+
+def _answer(fields: dict[str, Any]) -> Event | QwencoderError:
+    try:
+        return event(fields)
+    except QwencoderError as error:
+        return error
