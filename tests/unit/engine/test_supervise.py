@@ -1,14 +1,21 @@
-"""The gateway's side of an engine process that misbehaves."""
+"""The gateway's side of an engine process: the scripted one, and one that misbehaves."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import struct
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qwencoder_lsp.engine.protocol import EngineInfo, Generate
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.engine.process import EngineSpec
+from qwencoder_lsp.engine.protocol import Done, Embed, EngineInfo, Generate, Loaded, Unloaded
+from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess
 from qwencoder_lsp.errors import EngineCrashed
 
 INFO = EngineInfo("m", 512, 264, 1, False, "", 1.0, 1.0, 0.0)
@@ -23,3 +30,56 @@ async def test_an_engine_that_sends_nonsense_is_ended_and_its_request_fails() ->
             pass
     await engine.stop()
     assert not engine.alive
+
+
+async def test_a_model_that_left_memory_comes_back_with_the_next_request(script: Any, home: Path) -> None:
+    script(default="x")
+    events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+    async with scripted(home, events.put_nowait) as engine:
+        loaded = [engine.loaded]
+        engine.unload()
+        told = [await events.get()]
+        loaded.append(engine.loaded)
+        await done(engine, Generate(0, (97,), 1))
+        told.append(await events.get())
+        loaded.append(engine.loaded)
+    assert told == [Unloaded(0), Loaded(0.0)]
+    assert loaded == [True, False, True]
+
+
+async def test_what_a_step_costs_is_remembered(home: Path) -> None:
+    message = b'{"op": "calibrated", "costs": [[1, 20.0], [64, 300.5]]}'
+    code = f"import sys; sys.stdout.buffer.write({len(message).to_bytes(4, 'big') + message!r}); sys.stdout.flush(); sys.stdin.buffer.read()"
+    pipe = asyncio.subprocess.PIPE
+    events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+    engine = EngineProcess(await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe), INFO, events.put_nowait)
+    await events.get()
+    await engine.stop()
+    assert engine.costs == ((1, 20.0), (64, 300.5))
+
+
+async def test_embeddings_are_unit_vectors_of_their_tokens(script: Any, home: Path) -> None:
+    async with scripted(home) as engine:
+        found = await engine.embed(Embed(0, ((97,), (98, 99), (97,))))
+    one, two, again = (struct.unpack("<8f", base64.b64decode(vector)) for vector in found.vectors)
+    assert one == again != two
+    assert sum(v * v for v in two) == pytest.approx(1)
+    assert found.tokens == 4
+
+
+async def test_a_request_ends_at_its_deadline_also_while_its_prompt_is_read(script: Any, home: Path) -> None:
+    script(default="x", prefill_ms=60_000)
+    async with scripted(home) as engine:
+        assert (await done(engine, Generate(0, (97,), 8, deadline_ms=50))).reason == "deadline"
+
+
+@asynccontextmanager
+async def scripted(home: Path, on_event: Callable[[EngineEvent], None] | None = None) -> AsyncIterator[EngineProcess]:
+    engine = await EngineProcess.start(EngineSpec("scripted", "", 512), home / "engine.log", on_event)
+    yield engine
+    await engine.stop()
+
+
+async def done(engine: EngineProcess, request: Generate) -> Done:
+    found = [answer async for answer in engine.generate(request) if isinstance(answer, Done)]
+    return found[0]

@@ -134,3 +134,20 @@ def test_segment_tokens_joined_are_the_tokens_of_the_text_with_the_real_vocabula
     repeated = (text * times)[:4000]
     assume(all(len(piece) < 1024 for piece in split(repeated)))  # cut all the same, see `split`
     assert SegmentTokenizer(real).tokenize(repeated) == real.tokenize(repeated)
+
+
+MARKS = ["<|im_start|>", "<|fim_middle|>", "<|no_such|>", "<div>", "<", "|>", "[INST]", "<|", "a < b"]
+MARKED = st.lists(st.sampled_from(ATOMS + MARKS), max_size=30).map("".join)
+
+
+@given(MARKED)
+def test_special_tokens_in_trusted_text_become_their_ids(text: str) -> None:
+    assert SegmentTokenizer(ByteTokenizer()).tokenize_markup(text) == ByteTokenizer().tokenize_markup(text)
+
+
+@pytest.mark.model
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=MARKED)
+def test_trusted_text_in_pieces_has_the_tokens_of_the_whole_with_the_real_vocabulary(model_05b: Path, text: str) -> None:
+    real = real_tokenizer(model_05b)
+    assert SegmentTokenizer(real).tokenize_markup(text) == real.tokenize_markup(text)
