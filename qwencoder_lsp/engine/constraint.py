@@ -42,19 +42,24 @@ class Matcher:
         self._matcher = llguidance.LLMatcher(tokenizer, grammar(constraint), log_level=0, limits=LIMITS)
         if self._matcher.is_error():
             raise RequestError(f"The {constraint.kind} cannot be used: {self._error()}", "Simplify it.")
-        self._prefix_only = constraint.kind == "prefix"
         self._bits = np.zeros((n_vocab + 31) // 32, np.int32)
         self.done = False
 
     def mask(self, logits: Logits, out: Logits | None = None) -> Logits:
-        """`logits` with -inf for every token that the constraint forbids here, in `out` (which may be `logits`) or in a new array."""
+        """`logits` with -inf for every token that the constraint forbids here, in `out` (which may be `logits`) or in a new array.
+
+        Raises RequestError, as `allows` and `accept` do, where the constraint turns out to be too complex to follow or impossible to meet.
+        """
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        self._check()
         addend = _ADDEND.take(self._bits.view(np.uint8), axis=0).reshape(-1)
         return np.add(logits, addend[: len(logits)], out=out)
 
     def allows(self, token: int) -> bool:
         """Whether the token may come next."""
-        return bool(self._matcher.validate_tokens([token]))
+        allowed = bool(self._matcher.validate_tokens([token]))
+        self._check()
+        return allowed
 
     def forced(self) -> list[int]:
         """The tokens that must come next, whatever the model says; empty where there is a choice."""
@@ -67,9 +72,13 @@ class Matcher:
     def accept(self, token: int) -> None:
         """The token was chosen. Afterwards `done` says whether the constraint is met and nothing more may or need follow."""
         self._matcher.consume_token(token)
+        self._check()
+        self.done = self._matcher.is_stopped()
+
+    def _check(self) -> None:
+        # A matcher that has failed says so only here, and allows the end token: half an answer would look like a whole one.
         if self._matcher.is_error():
             raise RequestError(f"The constraint failed: {self._error()}", "Simplify it.")
-        self.done = self._matcher.is_accepting() if self._prefix_only else self._matcher.is_stopped()
 
     def _error(self) -> str:
         return " ".join(str(self._matcher.get_error()).split())[:300]
@@ -86,8 +95,6 @@ def grammar(constraint: Constraint) -> str:
             return str(llguidance.LLMatcher.grammar_from_regex(constraint.value))
         if constraint.kind == "choice":
             return str(llguidance.LLMatcher.grammar_from_regex("|".join(_literal(c) for c in _choices(constraint.value))))
-        if constraint.kind == "prefix":
-            return str(llguidance.LLMatcher.grammar_from_regex(f"(?s:{_literal(constraint.value)}.*)"))
     except (ValueError, RecursionError) as error:
         raise RequestError(f"The {constraint.kind} cannot be read: {error}", "Correct it.") from error
     raise RequestError(f"{constraint.kind!r} is not a kind of constraint.", "Use json_schema, regex, choice or prefix.")
@@ -118,27 +125,20 @@ def _literal(text: str) -> str:
 class ConstraintCompiler:
     """Builds Matchers. What they need is made in the background at its first use; `on_ready` is then called from another thread."""
 
-    def __init__(
-        self, make_tokenizer: Callable[[], Any], n_vocab: int, on_ready: Callable[[], None], pieces: Callable[[], Sequence[bytes]] | None = None
-    ) -> None:
+    def __init__(self, make_tokenizer: Callable[[], Any], n_vocab: int, on_ready: Callable[[], None], pieces: Callable[[], Sequence[bytes]]) -> None:
         """make_tokenizer: llguidance's LLTokenizer. pieces: the bytes of every token, empty for control tokens; prefixes need only these."""
         self._n_vocab = n_vocab
         self._tokenizer = _Background(make_tokenizer, on_ready)
-        self._index = _Background(lambda: VocabularyIndex(pieces()), on_ready) if pieces else None
-
-    @property
-    def ready(self) -> bool:
-        """Whether `matcher` may be called for any constraint."""
-        return self._tokenizer.ready
+        self._index = _Background(lambda: VocabularyIndex(pieces()), on_ready)
 
     def ready_for(self, constraint: Constraint) -> bool:
         """Whether `matcher(constraint)` may be called. The first look starts what has to be built: 0.4 s for a prefix, up to 2 s for the others."""
-        return self._index.ready if constraint.kind == "prefix" and self._index else self._tokenizer.ready
+        return self._index.ready if constraint.kind == "prefix" else self._tokenizer.ready
 
     def matcher(self, constraint: Constraint) -> Matcher | PrefixMatcher:
         """A fresh Matcher. Raises RequestError, or EngineFailed when this vocabulary cannot be read."""
         try:
-            if constraint.kind == "prefix" and self._index:
+            if constraint.kind == "prefix":
                 return PrefixMatcher(self._index.get(), constraint.value.encode("utf-8", "surrogatepass"))
             return Matcher(self._tokenizer.get(), constraint, self._n_vocab)
         except _BuildError as error:

@@ -154,7 +154,6 @@ def test_a_schema_that_cannot_be_used_is_refused_with_a_short_reason(schema: str
 @pytest.mark.parametrize(
     "schema",
     [
-        '{"$ref": "#"}',
         '{"type": "array", "minItems": 1000000000}',
         '{"type": "string", "minLength": 1000000}',
         '{"pattern": "((a{1,99}){1,99}){1,99}"}',
@@ -176,6 +175,19 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_a_forbidden_token_fails_the_request() -> None:
     with pytest.raises(RequestError):
         matcher("regex", "abc").accept(ord("x"))
+
+
+def test_a_schema_that_nothing_meets_fails_the_request() -> None:
+    with pytest.raises(RequestError, match="constraint failed"):
+        matcher("json_schema", '{"$ref": "#"}').mask(np.zeros(N_VOCAB, np.float32))
+
+
+def test_a_schema_that_is_too_complex_to_follow_fails_the_request_instead_of_ending_it() -> None:
+    m = matcher("json_schema", {"properties": {f"p{i}": {"type": "string"} for i in range(1500)}})
+    with pytest.raises(RequestError, match="constraint failed"):
+        m.accept(ord("{"))
+    with pytest.raises(RequestError, match="constraint failed"):
+        Sampler(Sampling()).pick(np.eye(1, N_VOCAB, END, dtype=np.float32)[0], m)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1, seed=3), Sampling(temperature=1, top_p=0.9, seed=3)])
@@ -228,7 +240,7 @@ def test_a_tokenizer_that_cannot_be_built_fails_every_request_with_its_reason() 
     def broken() -> Any:
         raise ValueError("no such vocabulary")
 
-    compiler = ConstraintCompiler(broken, N_VOCAB, ready.set)
-    assert compiler.ready or ready.wait(10)
+    compiler = ConstraintCompiler(broken, N_VOCAB, ready.set, lambda: PIECES)
+    assert compiler.ready_for(Constraint("regex", "a")) or ready.wait(10)
     with pytest.raises(EngineFailed, match="no such vocabulary"):
         compiler.matcher(Constraint("regex", "a"))
