@@ -15,9 +15,9 @@ or "error".
 Closing a stream cancels its work.
 
 On the window's channel both bodies are chunked and stay open, so that a key costs no connection, no headers and no routing. Each line of the request
-body is an Ask: `{"id": N, "complete": CompleteRequest}` starts work, `{"id": N}` cancels it. Each line of the answer is an event with that `id`; text
-that follows on text may have been joined to one "chunk". Work that was cancelled gets no last event. The gateway says nothing before it is asked.
-Closing the connection cancels all of its work.
+body is an Ask: `{"id": N, "complete": CompleteRequest}` starts work, `{"id": N}` cancels it. Each line of the answer is an event with that `id`; all
+but the last of a request may be held back for 2 ms, and text that follows on text may be joined to one "chunk". Work that was cancelled gets no last
+event. The gateway says nothing before it is asked. Closing the connection cancels all of its work.
 
 A client and a gateway work together when their PROTOCOL is equal, whatever the package versions.
 """

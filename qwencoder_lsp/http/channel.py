@@ -17,6 +17,7 @@ from qwencoder_lsp.errors import RequestError, to_wire
 from qwencoder_lsp.gateway.protocol import Ask, CompleteRequest
 from qwencoder_lsp.gateway.wire import encode
 
+HOLD_S = 0.002  # how long text waits for more before it is sent: less than a token takes, and each message wakes up the language server
 MAX_LINE = 16 << 20  # bytes; far more than a window sends, and little enough to hold
 _ASK = TypeAdapter(Ask)  # reads, checks and builds in one pass over the bytes
 
@@ -37,6 +38,7 @@ class Channel(Response):
         self._work: dict[int, asyncio.Task[None]] = {}
         self._outbox: list[dict[str, Any]] = []
         self._filled = asyncio.Event()
+        self._held: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -86,14 +88,17 @@ class Channel(Response):
                 self._put({"id": id_, **fields})
 
     def _put(self, fields: dict[str, Any]) -> None:
-        """Send it with whatever else has come until the writer gets its turn; text that follows on text joins it."""
+        """Send it, the last event of a request at once and others after HOLD_S at the latest; text that follows on text joins it."""
         last = self._outbox[-1] if self._outbox else fields
         if fields["type"] == last["type"] == "chunk" and fields["id"] == last["id"] and fields is not last:
             last["text"] += fields["text"]
             last["logprobs"] = (*last["logprobs"], *fields["logprobs"])
         else:
             self._outbox.append(fields)
-        self._filled.set()
+        if fields["type"] in ("done", "error"):
+            self._filled.set()
+        elif self._held is None:
+            self._held = asyncio.get_running_loop().call_later(HOLD_S, self._filled.set)
 
     async def _write(self, send: Send) -> None:
         while await self._filled.wait():
@@ -101,6 +106,9 @@ class Channel(Response):
             await send({"type": "http.response.body", "body": self._taken(), "more_body": True})
 
     def _taken(self) -> bytes:
+        if self._held:
+            self._held.cancel()
+            self._held = None
         lines = b"".join(encode(fields) + b"\n" for fields in self._outbox)
         self._outbox.clear()
         return lines
