@@ -44,7 +44,12 @@ def open_document(client: RawClient, text: str) -> None:
     client.notify("textDocument/didOpen", {"textDocument": {"uri": URI, "languageId": "python", "version": 1, "text": text}})
 
 
-def inline(client: RawClient, line: int, character: int, trigger: int = 1) -> Any:
-    """Ask for ghost text; trigger 1 is explicit, 2 automatic."""
+def begin_inline(client: RawClient, line: int, character: int, trigger: int = 1) -> int:
+    """Ask for ghost text; trigger 1 is explicit, 2 automatic. The id of the request."""
     params = {"textDocument": {"uri": URI}, "position": {"line": line, "character": character}, "context": {"triggerKind": trigger}}
-    return client.request("textDocument/inlineCompletion", params)
+    return client.begin("textDocument/inlineCompletion", params)
+
+
+def inline(client: RawClient, line: int, character: int, trigger: int = 1) -> Any:
+    """The answer to such a request."""
+    return client.answer(begin_inline(client, line, character, trigger))["result"]

@@ -33,6 +33,7 @@ class RawClient:
         self.answers: dict[str, Callable[[Any], Any]] = {}
         self.deaf_to: set[str] = set()
         self.received: list[dict[str, Any]] = []
+        self.arrived: dict[Any, float] = {}  # by the id of the request: when its parsed response was there, on time.perf_counter
         self._responses: dict[Any, dict[str, Any]] = {}
         self.garbage = b""
         self._changed = threading.Condition()
@@ -120,10 +121,12 @@ class RawClient:
             while self.process.stdout.readline().strip():
                 pass
             message = json.loads(self.process.stdout.read(int(line.split(b":")[1])))
+            now = time.perf_counter()
             with self._changed:
                 self.received.append(message)
                 if "method" not in message:
                     self._responses.setdefault(message.get("id"), message)
+                    self.arrived.setdefault(message.get("id"), now)
                 self._changed.notify_all()
             if "method" in message and "id" in message and message["method"] not in self.deaf_to:
                 reply = self.answers.get(message["method"])
