@@ -8,6 +8,7 @@ from typing import NoReturn
 import typer
 
 from qwencoder_lsp.cli import completion, models, service
+from qwencoder_lsp.cli.bench import bench
 from qwencoder_lsp.cli.demo import demo
 from qwencoder_lsp.errors import QwencoderError, RequestError, SettingsError
 
@@ -27,6 +28,7 @@ app.command(epilog="Example: qwencoder-lsp stop")(service.stop)
 app.command(epilog="Example: qwencoder-lsp status --json")(service.status)
 app.command(epilog="Example: qwencoder-lsp logs --tail 50 --follow")(service.logs)
 app.command(epilog="Example: qwencoder-lsp complete src/app.py:12:9 --json")(completion.complete)
+app.command(epilog="Example: qwencoder-lsp bench --model qwencoder-1.5b")(bench)
 app.command(epilog="Example: qwencoder-lsp demo --model qwencoder-1.5b")(demo)
 model_commands.command("list", epilog="Example: qwencoder-lsp models list")(models.list_models)
 model_commands.command("pull", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b")(models.pull)

@@ -59,14 +59,22 @@ class Costs:
         ratio = ms / self.table(rows)
         weight = FAST if ratio < self.load else SLOW
         self.load = min(MAX_LOAD, max(MIN_LOAD, self.load + weight * (ratio - self.load)))
-        if rows in SHAPE and ms < BETTER * self._ms.get(rows, float("inf")):
-            self.measured(rows, ms)
+        if ratio < BETTER or (rows in SHAPE and rows not in self._ms):
+            for point in self._around(rows):
+                self._ms[point] = self.table(point) * min(ratio, 1.0)
+            self.changed = True
+            self._refresh()
 
     def measured(self, rows: int, ms: float) -> None:
         """Set a point of the table."""
         self._ms[rows] = ms
         self.changed = True
         self._refresh()
+
+    def _around(self, rows: int) -> list[int]:
+        """The point of the table, or the two on both sides."""
+        at = min(bisect_left(self._rows, rows), len(self._rows) - 1)
+        return [self._rows[at]] if self._rows[at] == rows or at == 0 else [self._rows[at - 1], self._rows[at]]
 
     def _refresh(self) -> None:
         """Known points as they are; between and beyond them the shape, scaled to the nearest known ones. Never falling."""

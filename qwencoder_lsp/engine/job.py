@@ -60,6 +60,8 @@ class Job:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text: list[str] = []
         self._unsent: list[Pick] = []
+        self._forced = False  # the draft is what the constraint leaves no choice about
+        self._guessed = False  # the draft is the drafter's
         self._held: Pick | None = None  # the suffix's first token was chosen; whether the suffix follows is still to be seen
         self._reused: int | None = None
         self._restored = self._drafted = self._accepted = self._preempted = 0
@@ -135,16 +137,21 @@ class Job:
         """What the next tokens may be: the suffix while it is looked for or what a constraint forces (at most `spare`), else a guess of at
         most `limit` tokens."""
         left = self.request.max_tokens - len(self.output)
+        self._forced = self._guessed = False
         if self._held:
             return list(self.request.suffix[1:])[:spare]
         guide = None if self.guide is None or self.guide.done else self.guide
-        if guide and left > 1 and (forced := guide.forced()[: min(spare, left - 1)]):
+        if guide and left > 1 and not self.request.sampling.top_logprobs and (forced := guide.forced()[: min(spare, left - 1)]):
+            self._forced = True
             return forced
         limit = min(limit, left - 1)
         if self._drafter is None or limit <= 0:
             return []
         guess = self._drafter.draft(cost, base_rows, limit)
-        return guess[: guide.validate(guess)] if guide and guess else guess
+        if guide and guess:
+            guess = guess[: guide.validate(guess)]
+        self._guessed = bool(guess)
+        return guess
 
     def verify(self, draft: list[int], logits: Callable[[int], Logits]) -> tuple[int, str]:
         """Choose tokens as far as the draft is right, and one more. `logits(i)`: the row behind i tokens of the draft.
@@ -153,11 +160,11 @@ class Job:
         """
         if self._held:
             return self._look_at_suffix(draft, logits)
-        known = bool(draft) and self._drafter is not None and (self.guide is None or self.guide.done)
+        guessed = self._guessed
         kept, reason = self._follow(draft, logits)
         self._drafted += len(draft)
         self._accepted += kept
-        if known and self._drafter:
+        if guessed and self._drafter:
             self._drafter.observe(len(draft), kept)
         return kept, reason
 
@@ -210,7 +217,10 @@ class Job:
         kept = 0
         while True:
             guide = None if self.guide is None or self.guide.done else self.guide
-            pick = self._sampler.pick(logits(kept), guide)
+            if self._forced and guide and kept < len(draft):  # where there is no choice, the model's favourite spelling does not count
+                pick = Pick(draft[kept], logprob_of(logits(kept), draft[kept]))
+            else:
+                pick = self._sampler.pick(logits(kept), guide)
             self._first = self._first or now_ms()
             suffix = self.request.suffix
             if suffix and pick.token == suffix[0] and not guide:

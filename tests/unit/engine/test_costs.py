@@ -65,6 +65,12 @@ def test_a_faster_step_corrects_the_table_and_says_so() -> None:
     assert costs.changed
 
 
+def test_a_faster_step_between_two_points_corrects_both() -> None:
+    costs = Costs([(48, 800.0), (64, 1000.0)])
+    costs.observe(56, 450.0)
+    assert costs.points == ((48, 400.0), (64, 500.0))
+
+
 def test_noise_is_not_worth_a_correction() -> None:
     costs = Costs([(1, 100.0)])
     costs.observe(1, 99.0)
