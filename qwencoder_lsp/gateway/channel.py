@@ -80,8 +80,8 @@ class _Link:
             self._write({"id": id_})
 
     async def close(self) -> None:
-        """Close the connection."""
-        self._reading.cancel()
+        """Close the connection; the reader sees its end, and tells everyone."""
+        self._writer.close()
         await asyncio.wait({self._reading})
 
     def _write(self, line: dict[str, Any]) -> None:

@@ -150,7 +150,10 @@ async def read_chunk(reader: asyncio.StreamReader) -> bytes:
 
     Raises OSError, EOFError, or ValueError for what is no chunk.
     """
-    size = int(await reader.readline(), 16)
+    line = await reader.readline()
+    if not line:
+        raise EOFError("the gateway closed the connection")
+    size = int(line, 16)
     return (await reader.readexactly(size + 2))[:size]
 
 
