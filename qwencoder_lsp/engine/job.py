@@ -40,10 +40,11 @@ class Guide(Filter, Protocol):
 class Job:
     """Rows of logits come in through `verify` and `score`; text leaves in Chunks."""
 
-    def __init__(self, request: Generate, arrival: int, piece: Callable[[int], bytes]) -> None:
+    def __init__(self, request: Generate, arrival: int, piece: Callable[[int], bytes], arrived_ms: float | None = None) -> None:
+        """arrival: its place in the order of arrivals; arrived_ms: when it came in, by the clock of `now_ms`."""
         self.request = request
         self.arrival = arrival
-        self.arrived_ms = now_ms()
+        self.arrived_ms = now_ms() if arrived_ms is None else arrived_ms
         self.sequence: Sequence | None = None
         self.lane = request.lane
         self.guide: Guide | None = None
@@ -81,8 +82,12 @@ class Job:
     @property
     def remaining(self) -> int:
         """Rows still to be computed before the next token can be chosen; 1 while tokens come one by one."""
-        end = len(self._prompt) + len(self.output) - (self.request.score_from is not None)
-        return end - self.computed
+        return len(self._prompt) + len(self.output) - (not self.generates) - self.computed
+
+    @property
+    def generates(self) -> bool:
+        """Whether tokens are to be chosen: not when a prompt is only scored, or only computed so that it is warm (max_tokens 0)."""
+        return self.request.score_from is None and self.request.max_tokens > 0
 
     @property
     def streaming(self) -> bool:
@@ -130,7 +135,7 @@ class Job:
     def outputs(self, count: int) -> int:
         """How many of the last of the next `count` rows need logits."""
         if self.request.score_from is None:
-            return int(count == self.remaining)
+            return int(self.generates and count == self.remaining)
         return max(0, self.computed + count - (self.request.score_from - 1) - len(self.scores))
 
     def draft(self, cost: Callable[[int], float], base_rows: int, limit: int, spare: int) -> list[int]:

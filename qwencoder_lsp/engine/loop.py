@@ -56,7 +56,7 @@ class Engine:
         self._costs = costs
         self._threads = ThreadController(threads)
         self._wake = threading.Condition()
-        self._inbox: deque[ToEngine] = deque()
+        self._inbox: deque[tuple[ToEngine, float]] = deque()  # with the time of arrival
         self._jobs: dict[int, Job] = {}
         self._embeds: deque[tuple[Embed, list[str]]] = deque()
         self._embedded_last = False
@@ -70,7 +70,7 @@ class Engine:
     def post(self, message: ToEngine) -> None:
         """Hand over a message, and break off the running step if the message makes it pointless or overtakes it."""
         with self._wake:
-            self._inbox.append(message)
+            self._inbox.append((message, now_ms()))
             if self._running and _interrupts(message, *self._running):
                 self._flag.raise_()
             self._wake.notify()
@@ -79,13 +79,13 @@ class Engine:
         """Work until Shutdown."""
         busy = False
         while True:
-            for message in self._messages(wait=not busy):
+            for message, arrived_ms in self._messages(wait=not busy):
                 if isinstance(message, Shutdown):
                     return
-                self._receive(message)
+                self._receive(message, arrived_ms)
             busy = self._turn()
 
-    def _messages(self, *, wait: bool) -> list[ToEngine]:
+    def _messages(self, *, wait: bool) -> list[tuple[ToEngine, float]]:
         with self._wake:
             if wait and not self._inbox:
                 self._wake.wait(DEADLINE_CHECK_S if self._jobs else None)
@@ -97,7 +97,7 @@ class Engine:
         with self._wake:
             self._wake.notify()
 
-    def _receive(self, message: ToEngine) -> None:
+    def _receive(self, message: ToEngine, arrived_ms: float) -> None:
         if isinstance(message, Cancel):
             self._embeds = deque(e for e in self._embeds if e[0].id != message.id)
             if job := self._jobs.get(message.id):  # else it crossed the end of its request
@@ -107,11 +107,11 @@ class Engine:
         elif isinstance(message, Generate | Embed):
             self._unload_wanted = False
             try:
-                self._admit(message)
+                self._admit(message, arrived_ms)
             except QwencoderError as error:
                 self._fail(message.id, error)
 
-    def _admit(self, request: Generate | Embed) -> None:
+    def _admit(self, request: Generate | Embed, arrived_ms: float) -> None:
         if isinstance(request, Generate) and request.document is not None and request.index == 0:
             for other in list(self._jobs.values()):
                 if other.request.document == request.document:
@@ -137,7 +137,7 @@ class Engine:
         if len(request.suffix) > MAX_SUFFIX:
             raise RequestError(f"At most {MAX_SUFFIX} tokens of the suffix can be looked for.", "Send fewer.")
         self._arrivals += 1
-        self._jobs[request.id] = Job(request, self._arrivals, lanes.vocabulary.piece)
+        self._jobs[request.id] = Job(request, self._arrivals, lanes.vocabulary.piece, arrived_ms)
 
     def _loaded(self) -> Lanes:
         if self.lanes is None:
@@ -182,6 +182,8 @@ class Engine:
             try:
                 if self._guide(lanes, job) and (lane := self._lane_for(lanes, job)) and not self._wait_for_prefix(lane, job):
                     self._begin(lane, job)
+                    if job.sequence is not None and not job.generates and job.remaining <= 0:
+                        self._end(job, "length")  # it is warm already
             except QwencoderError as error:
                 self._drop(job)
                 self._fail(job.request.id, error)

@@ -69,7 +69,7 @@ class Generate:
     goes to "bulk". speculate: whether tokens may be drafted from the prompt. deadline_ms: end with reason "deadline" after this time in the
     engine, waiting included. suffix: the first tokens of the text behind the hole; where the answer arrives at them with a mean
     log-probability of at least suffix_min it ends before them, with reason "suffix". score_from: generate nothing, but report in Done the
-    log-probability of each of tokens[score_from:].
+    log-probability of each of tokens[score_from:]. max_tokens 0 without it: only compute the prompt, so that it is warm.
     """
 
     id: int
@@ -189,7 +189,8 @@ class Chunk:
 class Done:
     """The end of request `id`.
 
-    reason: "stop_token", "stop_string", "lines", "indent", "time", "length", "constraint", "suffix", "deadline", "cancelled" or "superseded".
+    reason: "stop_token", "stop_string", "lines", "indent", "time", "length", "constraint", "suffix", "deadline", "scored",
+    "cancelled" or "superseded".
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
     broken off for something more urgent. native_ms: the part of decode_ms spent inside llama_decode.

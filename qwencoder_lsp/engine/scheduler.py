@@ -99,7 +99,7 @@ class Scheduler:
         lane = min(jobs, key=lambda j: (j.stepped_ms, j.arrival)).lane
         here = [j for j in jobs if j.lane == lane]
         plan = Plan(lane, level(here[0].request.priority))
-        plan.decode = [j for j in here if j.remaining <= 1 and j.request.score_from is None][: self._max_outputs]
+        plan.decode = [j for j in here if j.remaining <= 1 and j.generates][: self._max_outputs]
         waiting = sorted((j for j in here if j not in plan.decode), key=self.order)
         room = self._max_rows - len(plan.decode)
         outputs = self._max_outputs - len(plan.decode)
@@ -117,7 +117,7 @@ class Scheduler:
                 count -= count % TILE
             plan.prefill.append((job, count))
             room -= count
-            outputs -= count if job.request.score_from is not None else 1
+            outputs -= count if job.request.score_from is not None else int(job.generates)
             if count < job.remaining:  # what room is left would make the next prompt's chunk too small to be worth a step's overhead
                 break
         if not plan.prefill and len(plan.decode) <= SPECULATE_UP_TO:

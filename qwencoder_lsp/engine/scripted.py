@@ -97,8 +97,8 @@ class ScriptedEngine:
         start = time.monotonic()
         stops = StopState(request.stops, lambda: time.monotonic() * 1000)
         scoring = request.score_from is not None
-        text = "" if scoring else self._text(request)
-        reason, count = "scored" if scoring else "", 0
+        text = "" if scoring or not request.max_tokens else self._text(request)
+        reason, count = "scored" if scoring else "" if request.max_tokens else "length", 0
 
         def late() -> bool:
             return request.deadline_ms is not None and (time.monotonic() - start) * 1000 >= request.deadline_ms

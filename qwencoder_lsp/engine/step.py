@@ -67,7 +67,7 @@ class Step:
             return job.score(part.outputs, lambda i: self._context.logits(part.first + i))
         if not part.outputs:
             self._pool.extend(job.sequence, part.tokens)
-            return ""
+            return "length" if not job.generates and not job.remaining else ""
         kept, reason = job.verify(part.draft, lambda i: self._context.logits(part.first + i))
         wrong = len(part.draft) - kept
         self._pool.extend(job.sequence, part.tokens[: len(part.tokens) - wrong])

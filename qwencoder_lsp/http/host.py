@@ -36,11 +36,11 @@ class Slot:
     """What is known of one model since the gateway started."""
 
     model: InstalledModel
-    lock: asyncio.Lock
     tokenizer: SegmentTokenizer | None = None
     engine: EngineProcess | None = None
     loading: bool = False
     unloading: bool = False
+    starting: asyncio.Task[None] | None = None
     failure: QwencoderError | None = None
     failed_at: float = 0.0
     used: float = 0.0
@@ -81,18 +81,23 @@ class ModelHost:
         return chosen
 
     async def load(self, model: InstalledModel) -> tuple[EngineProcess, SegmentTokenizer]:
-        """The model's engine and tokenizer, started if they are not there. Raises EngineFailed."""
-        slot = self._slots.setdefault(str(model.path), Slot(model, asyncio.Lock()))
+        """The model's engine and tokenizer, started if they are not there. A start goes on when its caller is cancelled: the next one wants it.
+
+        Raises EngineFailed; ModelUnsuitable when the model does not fit into memory.
+        """
+        slot = self._slots.setdefault(str(model.path), Slot(model))
         slot.used = time.monotonic()
-        async with slot.lock:
-            if slot.failure and time.monotonic() - slot.failed_at < RETRY_S:
-                raise slot.failure
-            if slot.engine is None or not slot.engine.alive:
-                await self._start(slot)
-            elif not slot.resident:
-                self._make_room(slot)
-            assert slot.engine is not None and slot.tokenizer is not None
-            return slot.engine, slot.tokenizer
+        if slot.failure and time.monotonic() - slot.failed_at < RETRY_S:
+            raise slot.failure
+        if slot.starting is None and (slot.engine is None or not slot.engine.alive):
+            slot.starting = asyncio.create_task(self._start(slot))
+            slot.starting.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have lost everyone who waited
+        if slot.starting is not None:
+            await asyncio.shield(slot.starting)
+        elif not slot.resident:
+            self._make_room(slot)
+        assert slot.engine is not None and slot.tokenizer is not None
+        return slot.engine, slot.tokenizer
 
     def states(self) -> tuple[ModelState, ...]:
         """Every model asked for so far."""
@@ -109,6 +114,9 @@ class ModelHost:
     async def close(self) -> None:
         """Stop all engines."""
         for slot in self._slots.values():
+            if slot.starting is not None:
+                slot.starting.cancel()
+                await asyncio.gather(slot.starting, return_exceptions=True)
             await self._stop(slot)
 
     async def _start(self, slot: Slot) -> None:
@@ -123,7 +131,7 @@ class ModelHost:
             slot.failure, slot.failed_at = error, time.monotonic()
             raise
         finally:
-            slot.loading = False
+            slot.loading, slot.starting = False, None
             self._changed()
 
     def _make_room(self, wanted: Slot) -> None:

@@ -97,7 +97,7 @@ class Sampled(Body):
 
     model: str = ""
     n: int = Field(1, ge=1, le=MAX_CHOICES)
-    temperature: float = Field(0.7, ge=0, le=10)
+    temperature: float | None = Field(None, ge=0, le=10)
     top_p: float = Field(0.8, gt=0, le=1)
     top_k: int = Field(20, ge=0)
     min_p: float = Field(0.0, ge=0, le=1)

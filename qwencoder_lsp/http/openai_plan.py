@@ -22,6 +22,7 @@ from qwencoder_lsp.prompt.fim import render_fim
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.settings import Settings
 
+CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
 CHAT_TOKENS = 4096  # a chat that names no limit; small models may repeat themselves for ever
 BANNED = -100.0
@@ -46,15 +47,17 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
         raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
     model = text_model(service, body.model) if body.suffix is None else fill_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _request(body, engine, tokenizer, max(1, body.max_tokens), body.logprobs)
+    request = _request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     if body.suffix is None:
         prompts = [prompt_tokens(text, "prompt", engine, tokenizer, markup=True) for text in body.prompt]
     else:
+        if body.temperature is None:  # there is one right text for a hole, or a few
+            request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
         prompts = [_fill(text, body, engine, tokenizer) for text in body.prompt]
     requests = _candidates(request, prompts, body.n)
-    if not body.max_tokens:  # an engine that scores generates nothing; scoring the last token alone is reading the prompt
-        requests = tuple(replace(r, score_from=1 if scores else max(1, len(r.tokens) - 1)) for r in requests)
+    if scores:
+        requests = tuple(replace(r, score_from=1) for r in requests)
     return Plan(model, engine, tokenizer, requests)
 
 
@@ -131,7 +134,7 @@ def _request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, 
     end = tuple(sorted(tokenizer.special.end))
     bias = {**body.logit_bias, **dict.fromkeys(end, BANNED)} if body.ignore_eos else body.logit_bias
     sampling = Sampling(
-        temperature=body.temperature,
+        temperature=CREATIVE if body.temperature is None else body.temperature,
         top_k=body.top_k,
         top_p=body.top_p,
         min_p=body.min_p,

@@ -120,4 +120,4 @@ async def test_a_dropped_prefill_makes_way_and_what_it_read_is_kept(f: Front) ->
         kept = again.usage.prompt_tokens_details.cached_tokens
         if kept:
             break
-    assert kept >= 64
+    assert kept >= 16

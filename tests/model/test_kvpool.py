@@ -40,7 +40,7 @@ def logits(context: Context, tokens: list[int], position: int, sequence: int) ->
     context.batch.clear()
     start = context.batch.add(tokens, position, sequence, 1)
     assert context.decode() == OK
-    return context.logits(start + len(tokens) - 1).copy()
+    return np.array(context.logits(start + len(tokens) - 1))
 
 
 def difference(pool: KVPool, shared: Context, fresh: Context, sequence: Sequence) -> float:
