@@ -14,15 +14,17 @@ from qwencoder_lsp.engine.binding import load_tokenizer
 SKIP = {"test", "tests", "site-packages", "dist-packages", "idlelib", "lib2to3", "pydoc_data", "encodings", "__pycache__"}
 SMALLEST = 6_000  # bytes of a source file that is of use
 CHARS = 8  # no text here has more characters per token
+KEYS = 5  # tokens typed at a hole, with more to come on the line
 WORD = re.compile(r"(?<=[ .(])[a-z_]{6,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A place to type at: what stands before it, the word that belongs there, and what follows after the end of its line."""
+    """A place to type at: what stands before it, what is typed there token by token (each entry holds the ones before), and what follows after
+    the end of the line."""
 
     prefix: str
-    word: str
+    typed: tuple[str, ...]
     suffix: str
 
 
@@ -53,12 +55,17 @@ class Corpus:
         return self._vocabulary.tokenize(self._somewhere(tokens, key))[:tokens]
 
     def hole(self, prefix: int, suffix: int, *key: object) -> Hole:
-        """A place with so many tokens before it (a few more, up to the next word) and behind it."""
+        """A place with so many tokens before it and behind it."""
         source = self._somewhere(prefix + suffix + 200, key)
         head = self._cut(source, prefix)
-        found = next(m for m in WORD.finditer(source, len(head)) if "\n" in source[m.end() :])
-        rest = source[source.index("\n", found.end()) :]
-        return Hole(source[: found.start()], found.group(), self._cut(rest, suffix))
+        for found in WORD.finditer(source, len(head)):
+            end = source.index("\n", found.end())
+            pieces = [self._spelled([i]) for i in self._vocabulary.tokenize(source[found.start() : end])]
+            if len(pieces) > KEYS:
+                typed = tuple("".join(pieces[: i + 1]) for i in range(KEYS))
+                before = self._vocabulary.tokenize(source[: found.start()])[-prefix:]
+                return Hole(self._spelled(before), typed, self._cut(source[end:], suffix))
+        raise ValueError("no line that is long enough")
 
     def function(self, *key: object) -> Function:
         """A top-level function or method of 17 to 24 lines with a name that occurs at least three times."""
@@ -77,8 +84,10 @@ class Corpus:
         return source[start:]
 
     def _cut(self, source: str, tokens: int) -> str:
-        ids = self._vocabulary.tokenize(source[: tokens * CHARS + 100])[:tokens]
-        return b"".join(self._vocabulary.piece(i) for i in ids).decode("ascii")
+        return self._spelled(self._vocabulary.tokenize(source[: tokens * CHARS + 100])[:tokens])
+
+    def _spelled(self, ids: list[int]) -> str:
+        return b"".join(map(self._vocabulary.piece, ids)).decode("ascii")
 
 
 def _parsed(source: str) -> ast.Module:

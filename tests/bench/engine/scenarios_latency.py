@@ -10,7 +10,6 @@ from tests.bench.engine.client import Reply
 from tests.bench.engine.scenario import Metric, Outcome, Scenario, Visit, Void, expect
 
 STREAM = 3000  # more tokens than a stream needs while it is watched
-KEYS = 5
 PAUSE_S = 0.1
 SLEEP_S = 3
 
@@ -61,15 +60,15 @@ async def gap(v: Visit) -> Outcome:
 
 
 def keystroke(prefix: int) -> Scenario:
-    """Type one word at the end of a prefix of so many tokens, with real source behind it."""
+    """Type the line on, a token per request as at the pauses of somebody who types, behind so many tokens and with real source after it."""
 
     async def visit(v: Visit) -> Outcome:
         hole = v.lab.corpus.hole(prefix, 190, *v.key())
         outcome = Outcome({"first": []})
         expect(await v.server.call(v.server.fill(hole.prefix, hole.suffix, 16)))
-        for typed in range(1, KEYS + 1):
+        for typed in hole.typed:
             await asyncio.sleep(PAUSE_S)
-            reply = expect(await v.server.call(v.server.fill(hole.prefix + hole.word[:typed], hole.suffix, 16)))
+            reply = expect(await v.server.call(v.server.fill(hole.prefix + typed, hole.suffix, 16)))
             outcome.samples["first"].append(reply.first)
             outcome.fact(prompt_tokens=reply.prompt_tokens, evaluated=reply.timings.get("prompt_n", 0), empty=not reply.pieces)
         return outcome

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 
 from tests.bench.engine.client import Reply
+from tests.bench.engine.corpus import KEYS
 from tests.bench.engine.scenario import Metric, Outcome, Scenario, Visit, Void, expect
 from tests.bench.engine.stats import p95
 
@@ -25,14 +26,14 @@ async def interactive(v: Visit) -> Outcome:
     keys = max(10, math.ceil(FEWEST / v.lab.repeats))
     outcome = Outcome({"total": [], "first": []})
     background = others(v) if v.role == "ours" else contextlib.nullcontext()
-    holes = [v.lab.corpus.hole(600, 100, *v.key(i)) for i in range(math.ceil(keys / 5))]
+    holes = [v.lab.corpus.hole(600, 100, *v.key(i)) for i in range(math.ceil(keys / KEYS))]
     async with background:
         for i in range(keys):
-            hole, typed = holes[i // 5], i % 5
+            hole, typed = holes[i // KEYS], i % KEYS
             if typed == 0:  # the file is open already
                 expect(await v.server.call(v.server.fill(hole.prefix, hole.suffix, 16)))
             start = time.monotonic()
-            reply: Reply = expect(await v.server.call(v.server.fill(hole.prefix + hole.word[: typed + 1], hole.suffix, 16)))
+            reply: Reply = expect(await v.server.call(v.server.fill(hole.prefix + hole.typed[typed], hole.suffix, 16)))
             outcome.samples["total"].append(reply.total)
             outcome.samples["first"].append(reply.first)
             outcome.fact(tokens=reply.tokens, evaluated=reply.timings.get("prompt_n", 0))

@@ -86,6 +86,9 @@ def _note(scenario: Scenario, results: Results) -> str:
     for role in ("default", "tuned"):
         if likeness := similarity(results, role):
             parts.append(f"text as {role}'s: {likeness:.0%}")
+    read = {role: _facts(outcomes).get("prompt_tokens", 0) for role, outcomes in results.outcomes.items()}
+    if all(read.values()) and max(read.values()) > 1.02 * min(read.values()):  # a server reads only a part of what it is sent
+        parts.append("tokens read: " + ", ".join(f"{role} {count:.0f}" for role, count in read.items()))
     parts += [f"{results.voids} void" if results.voids else ""]
     return "; ".join(filter(None, parts))
 

@@ -51,7 +51,7 @@ class Pool:
         kind = draw.choice(("fill", "fill", "fill", "chat", "complete", "embed", "json", "two", "whole"))
         more: dict[str, Any] = {"model": model}
         if kind == "fill":
-            call = server.fill(hole.prefix + hole.word[: draw.randrange(len(hole.word))], hole.suffix, 12)
+            call = server.fill(hole.prefix + draw.choice(hole.typed), hole.suffix, 12)
         elif kind == "chat":
             call = server.chat(f"Explain briefly.\n\n{text}", draw.choice((12, 40)))
         elif kind == "complete":
