@@ -1,14 +1,17 @@
 """Messages between the gateway and an engine process.
 
-Each is one JSON object behind a 4-byte big-endian length, `{"op": name, ...fields}`. The gateway sends Generate, Embed, Cancel, Unload and
-Shutdown; the engine sends Ready or Failed once, then Chunk and exactly one Done or Error per Generate, one Vectors or Error per Embed, Loaded or
-Unloaded whenever its model enters or leaves memory, and Calibrated when it has learnt how fast this machine is.
+Each is one JSON object behind a 4-byte big-endian length, `{"op": name, ...fields}`; the tokens of a Generate are base64 of native 32-bit ids.
+The gateway sends Generate, Embed, Cancel, Unload and Shutdown; the engine sends Ready or Failed once, then Chunk and exactly one Done or Error per
+Generate, one Vectors or Error per Embed, Loaded or Unloaded whenever its model enters or leaves memory, and Calibrated when it has learnt how fast
+this machine is.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from array import array
+from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from typing import Any, BinaryIO, get_args
@@ -240,8 +243,10 @@ _OPS: dict[str, type[Any]] = {c.__name__.lower(): c for c in (*get_args(ToEngine
 
 def encode(message: ToEngine | FromEngine) -> bytes:
     """The message as one frame."""
-    # dataclasses.asdict would copy the thousands of tokens of a prompt one by one
+    # dataclasses.asdict would copy the thousands of tokens of a prompt one by one, and so many numbers are slow to write in decimal
     values = {f.name: getattr(message, f.name) for f in fields(message)}
+    if isinstance(message, Generate):
+        values["tokens"] = b64encode(array("i", message.tokens)).decode("ascii")
     body = json.dumps({"op": type(message).__name__.lower(), **values}, ensure_ascii=False, separators=(",", ":"), default=asdict).encode()
     return HEADER.pack(len(body)) + body
 
@@ -258,6 +263,8 @@ def decode(body: bytes) -> ToEngine | FromEngine:
             found["constraint"] = Constraint(**found["constraint"])
         if "priority" in found:
             found["priority"] = Priority(found["priority"])
+        if cls is Generate:
+            found["tokens"] = tuple(array("i", b64decode(found["tokens"], validate=True)))
         for name in TUPLES:
             if isinstance(found.get(name), list):
                 found[name] = _tuple(found[name])

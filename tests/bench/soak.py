@@ -70,7 +70,7 @@ class Report:
         """For people."""
         lines = [f"soak of {self.minutes:g} minutes: {self.tally.sent} requests, {self.kills} kills, {self.switches} switches of the model"]
         lines += [f"  {name:40} {count}" for name, count in sorted(self.tally.ended.items())]
-        lines += [f"  {'slowest request':40} {self.tally.slowest:.1f} s (stuck from {PATIENCE_S:.0f} s)"]
+        lines += [f"  {'slow (stuck from ' + str(PATIENCE_S) + ' s)':40} {seconds:.1f} s: {what}" for seconds, what in self.tally.slow]
         judged = "" if self.minutes >= JUDGED_MINUTES else f", not judged below {JUDGED_MINUTES} minutes"
         for name, m in self.memory.items():
             grown = f"{m.growth:+.1f} MB in the second half ({m.points} samples; tolerance {m.tolerance:.0f}{judged})"
@@ -105,8 +105,9 @@ async def run(minutes: float, model: Path, second: Path | None = None, seed: int
     with own_home() as home:
         models = (model, second or _second_name(model, home))
         async with _serving(home, models) as server:
+            at_rest = await _active(server)  # the command that serves is a request of its own
             await _soak(server, pool, [path.stem for path in models], report, seed)
-            report.left_over = await _left_over(server)
+            report.left_over = await _left_over(server, at_rest)
             soaked = await probe(server, model.stem, pool)
         async with _serving(home, models) as fresh:
             clean = await probe(fresh, model.stem, pool)
@@ -196,7 +197,7 @@ def _memory(name: str, points: list[tuple[float, float]]) -> Memory:
     return Memory(len(points), middle, growth, GATEWAY_MB if name == "gateway" else ENGINE_MB + ENGINE_SHARE * middle)
 
 
-async def _left_over(server: Ours) -> str:
+async def _left_over(server: Ours, at_rest: int) -> str:
     """Why the server is not at rest when all clients have gone, or nothing."""
     try:
         await server.settle()
@@ -205,10 +206,10 @@ async def _left_over(server: Ours) -> str:
     active = -1
     for _ in range(20):
         active = await _active(server)
-        if active == 0:
+        if active == at_rest:
             return ""
         await asyncio.sleep(0.5)
-    return f"the gateway still counts {active} running requests"
+    return f"the gateway counts {active} running requests, {at_rest} before"
 
 
 async def _active(server: Ours) -> int:

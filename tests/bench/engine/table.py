@@ -90,6 +90,8 @@ def _note(scenario: Scenario, results: Results) -> str:
     if all(read.values()) and max(read.values()) > 1.02 * min(read.values()):  # a server reads only a part of what it is sent
         parts.append("tokens read: " + ", ".join(f"{role} {count:.0f}" for role, count in read.items()))
     parts += [f"{results.voids} void" if results.voids else ""]
+    if not scenario.peers and not scenario.base:
+        parts += [f"{name} {value:.3g}" for name, value in _facts(results.outcomes["ours"]).items()]
     return "; ".join(filter(None, parts))
 
 
@@ -105,7 +107,7 @@ def similarity(results: Results, role: str) -> float:
 
 def table(found: Sequence[Row]) -> str:
     """For people."""
-    head = ("scenario", "unit", "ours", "default", "tuned", "over default", "bar", "over tuned", "bar", "", "note")
+    head = ("scenario", "unit", "ours", "default", "tuned", "over default", "bar", "over tuned", "bar", "", "p95", "note")
     lines = [head, *(_line(row) for row in found)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
@@ -121,6 +123,7 @@ def _line(row: Row) -> tuple[str, ...]:
         _ratio(row.ratio_tuned, row.interval_tuned),
         _number(row.bar_tuned),
         "holds" if row.holds else "MISSED",
+        " / ".join(_number(value) for value in (row.p95 or {}).values()),
         row.note,
     )
 

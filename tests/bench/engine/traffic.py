@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
@@ -15,7 +16,9 @@ from tests.bench.engine.peers import Ours
 
 PATIENCE_S = 240.0  # a request that has not ended after this is stuck
 DROPPED, VANISHED = 0.2, 0.05  # shares of clients that go while they wait, and right after they asked
+KINDS = ("fill", "chat", "fill", "complete", "embed", "fill", "json", "two", "whole")
 AFTER_KILL_S = 25.0  # for so long after an engine was killed its clients may be told so, and a failed start not be tried again
+SLOWEST = 3  # requests that are shown
 BUSY = 429
 CRASHED = {"engine_crashed", "engine_failed"}
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"name": {"type": "string"}, "lines": {"type": "integer"}}, "required": ["name", "lines"]}
@@ -23,13 +26,14 @@ SCHEMA: dict[str, Any] = {"type": "object", "properties": {"name": {"type": "str
 
 @dataclass
 class Tally:
-    """What became of the requests. open: those that have not ended, by number, with what they asked for."""
+    """What became of the requests. open: those that have not ended, by number, with what they asked for. slow: the slowest, in seconds."""
 
     ended: Counter[str] = field(default_factory=Counter)
     open: dict[int, str] = field(default_factory=dict)
     stuck: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
-    slowest: float = 0.0
+    slow: list[tuple[float, str]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
     killed_at: float = float("-inf")
 
     @property
@@ -45,10 +49,10 @@ class Pool:
         self.texts = [corpus.text(80 + 60 * (i % 6), "soak", seed, i) for i in range(documents)]
         self.holes = [corpus.hole(120 + 60 * (i % 5), 60, "soak", seed, i) for i in range(documents)]
 
-    def call(self, server: Ours, model: str, draw: random.Random) -> tuple[str, Call]:
-        """A request of some kind, and its name."""
+    def call(self, server: Ours, model: str, turn: int, draw: random.Random) -> tuple[str, Call]:
+        """The request of a turn, and the name of its kind; all kinds have their turn."""
         text, hole = draw.choice(self.texts), draw.choice(self.holes)
-        kind = draw.choice(("fill", "fill", "fill", "chat", "complete", "embed", "json", "two", "whole"))
+        kind = KINDS[turn % len(KINDS)]
         more: dict[str, Any] = {"model": model}
         if kind == "fill":
             call = server.fill(hole.prefix + draw.choice(hole.typed), hole.suffix, 12)
@@ -70,9 +74,11 @@ class Pool:
 
 async def client(server: Ours, pool: Pool, focus: list[str], tally: Tally, until: float, draw: random.Random) -> None:
     """Ask until the time has come. focus[0] is the model in use now; some requests are for another."""
-    while time.monotonic() < until:
+    for turn in itertools.count(draw.randrange(len(KINDS))):
+        if time.monotonic() > until:
+            return
         model = focus[0] if draw.random() < 0.95 else draw.choice(focus)
-        kind, call = pool.call(server, model, draw)
+        kind, call = pool.call(server, model, turn, draw)
         number = tally.sent
         tally.open[number] = kind
         leave = 0.0 if draw.random() < VANISHED else draw.uniform(0.05, 3.0) if draw.random() < DROPPED else None
@@ -84,11 +90,13 @@ async def client(server: Ours, pool: Pool, focus: list[str], tally: Tally, until
             tally.stuck.append(f"{kind} for {PATIENCE_S:.0f} s")
         except (OSError, ConnectionError) as error:
             ended = f"connection lost: {error}"
-        if ended.startswith("crashed") and time.monotonic() - tally.killed_at < AFTER_KILL_S:
+        if ended.startswith("crashed") and time.monotonic() - tally.killed_at < KINDS = ("fill", "chat", "fill", "complete", "embed", "fill", "json", "two", "whole")
+AFTER_KILL_S:
             ended = "crashed, as it was killed"
         elif ended not in ("answered", "left", "refused", "stuck"):
             tally.unexpected.append(f"{kind}: {ended}")
-        tally.slowest = max(tally.slowest, time.monotonic() - start)
+        about = f"{kind} of {model}, {start - tally.began:.0f} s after the start: {ended}"
+        tally.slow = sorted([*tally.slow, (time.monotonic() - start, about)], reverse=True)[:SLOWEST]
         tally.ended[f"{kind}: {ended}" if ended in ("answered", "left") else ended] += 1
         del tally.open[number]
         await asyncio.sleep(draw.choice((0.0, 0.05, 0.3)))
