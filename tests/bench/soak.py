@@ -32,7 +32,7 @@ IDLE_UNLOAD_S = 5
 GATEWAY_MB = 16.0  # tolerated growth over the second half
 ENGINE_MB, ENGINE_SHARE = 64.0, 0.05
 JUDGED_MINUTES = 10  # in a shorter run the memory for computed prefixes is still filling; growth is shown, not judged
-KILL_EVERY_S = (15.0, 45.0)
+KILL_EVERY_S = (8.0, 25.0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def main(options: argparse.Namespace) -> int:
 async def run(minutes: float, model: Path, second: Path | None = None, seed: int = 0) -> Report:
     """A soak of `minutes` and the look at what is left, which takes about half a minute more."""
     report = Report(minutes)
-    pool = Pool(Corpus(model), max(6, min(40, int(minutes * 2))), seed)
+    pool = Pool(Corpus(model), max(4, min(12, int(minutes / 2))), seed)
     with own_home() as home:
         models = (model, second or _second_name(model, home))
         async with _serving(home, models) as server:
@@ -177,18 +177,15 @@ async def _switch(focus: list[str], report: Report, every: float) -> None:
 
 
 async def _watch(server: Ours, focus: list[str], points: dict[str, list[tuple[float, float]]], begin: float) -> None:
-    """Note private memory: of the gateway, and of the engine whose model has been in use for a while, so that like is compared with like."""
+    """Note private memory: of the gateway, and of the engine in use the most in each spell of use, so that like is compared with like."""
     await asyncio.sleep(max(0.0, begin - time.monotonic()))
-    before, since = focus[0], time.monotonic()
     while True:
-        await asyncio.sleep(1.0)
-        if focus[0] != before:
-            before, since = focus[0], time.monotonic()
-        now = time.monotonic()
-        points.setdefault("gateway", []).append((now, private_mb(server.gateway)))
-        used = sum(private_mb(pid) for pid in server.engines if f"{before}.gguf" in command_line(pid))
-        if used and now - since > IDLE_UNLOAD_S:
-            points.setdefault(f"engine of {before}", []).append((now, used))
+        model, most = focus[0], 0.0
+        while focus[0] == model:
+            await asyncio.sleep(1.0)
+            points.setdefault("gateway", []).append((time.monotonic(), private_mb(server.gateway)))
+            most = max([most, *(private_mb(pid) for pid in server.engines if f"{model}.gguf" in command_line(pid))])
+        points.setdefault(f"engine of {model}", []).append((time.monotonic(), most))
 
 
 def _memory(name: str, points: list[tuple[float, float]]) -> Memory:
