@@ -22,7 +22,7 @@ from pathlib import Path
 from qwencoder_lsp.models.store import resolve
 from tests.bench.engine.agreement import TOLERANCE, Agreement, compare, probe
 from tests.bench.engine.corpus import Corpus
-from tests.bench.engine.peers import Ours, clean_environment, own_home
+from tests.bench.engine.peers import Ours, clean_environment, own_home, to_its_end
 from tests.bench.engine.processes import command_line, private_mb
 from tests.bench.engine.stats import median, slope
 from tests.bench.engine.traffic import PATIENCE_S, Pool, Tally, client
@@ -93,7 +93,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """0 when all is well."""
     second = resolve(options.second).path if options.second else None
-    report = asyncio.run(run(options.minutes, resolve(options.model).path, second, options.seed))
+    report = to_its_end(run(options.minutes, resolve(options.model).path, second, options.seed))
     print(report.table())
     return 1 if report.failures else 0
 

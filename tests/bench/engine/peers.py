@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.bench.engine.client import Call, Exchange, Reply, send
 from tests.bench.engine.processes import alive, busy_seconds, command_line, processor_seconds, tree
+
+T = TypeVar("T")
 
 START_S = 300.0
 STOP_S = 15.0
@@ -203,6 +205,18 @@ class Peer(Server):
                 if (await self.call(Call("/health"))).status == 200:
                     return
             await asyncio.sleep(0.1)
+
+
+def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of the work. SIGTERM cancels it, so that no server is left behind."""
+
+    async def run() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    return asyncio.run(run())
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import platform
 import subprocess
@@ -15,7 +14,7 @@ from qwencoder_lsp import __version__
 from qwencoder_lsp.models.store import resolve
 from tests.bench.engine import scenarios_latency, scenarios_load, scenarios_self, scenarios_text, table
 from tests.bench.engine.corpus import Corpus
-from tests.bench.engine.peers import own_home
+from tests.bench.engine.peers import own_home, to_its_end
 from tests.bench.engine.scenario import Lab, Results, Scenario, run, say
 
 MODEL = "qwencoder-0.5b"
@@ -50,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
     with own_home() as home:
         lab = Lab(model, options.peer.absolute(), home, Corpus(model), repeats, options.seed, options.patience)
         about = _about(lab)
-        raw, found = asyncio.run(_all(chosen, lab, options.json, about))
+        raw, found = to_its_end(_all(chosen, lab, options.json, about))
     print(f"engine side by side, {repeats} repeats, {about['model']} on {about['processor']}, {about['cores']} cores; load {_load(raw)}")
     print(table.table(found))
     return 1 if any(results.failure for results in raw.values()) else 0
