@@ -88,13 +88,7 @@ class EngineProcess:
                 env=ENVIRONMENT | os.environ,
             )
         try:
-            body = await asyncio.wait_for(_frame(process), ENVIRONMENT = {
-    "GGML_NO_BACKTRACE": "1",  # or a failed assertion in llama.cpp runs gdb before it ends the process
-    # How long llama.cpp's threads turn in circles for each other before they sleep. libgomp's own 300,000 rounds burn a core whose owner another
-    # program has taken: with two others busy on two cores, 128 tokens of prefill took 1.1 s with this and 3 to 6 s without; alone, the same.
-    "GOMP_SPINCOUNT": "1000",
-}
-START_TIMEOUT_S)
+            body = await asyncio.wait_for(_frame(process), START_TIMEOUT_S)
             first = decode(body) if body is not None else None
             if isinstance(first, Failed):
                 raise EngineFailed(first.message, first.hint)
@@ -105,13 +99,7 @@ START_TIMEOUT_S)
                 process.kill()
             await process.wait()
             if isinstance(error, asyncio.TimeoutError):  # not the built-in class before Python 3.11
-                raise EngineFailed(f"{spec.name} was not loaded within {ENVIRONMENT = {
-    "GGML_NO_BACKTRACE": "1",  # or a failed assertion in llama.cpp runs gdb before it ends the process
-    # How long llama.cpp's threads turn in circles for each other before they sleep. libgomp's own 300,000 rounds burn a core whose owner another
-    # program has taken: with two others busy on two cores, 128 tokens of prefill took 1.1 s with this and 3 to 6 s without; alone, the same.
-    "GOMP_SPINCOUNT": "1000",
-}
-START_TIMEOUT_S:.0f} s.", "Take a smaller model.") from error
+                raise EngineFailed(f"{spec.name} was not loaded within {START_TIMEOUT_S:.0f} s.", "Take a smaller model.") from error
             raise
         return cls(process, first.info, on_event)
 
