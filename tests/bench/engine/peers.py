@@ -146,7 +146,7 @@ class Ours(Server):
 
     async def stop(self) -> None:
         """The command, then the gateway; engines end with their pipe."""
-        await _end(self._process, tree(*self.roots))
+        await _end(self._process, tree(*self.roots), self.roots)
 
 
 class Peer(Server):
@@ -253,13 +253,13 @@ def _gateways(home: Path) -> list[int]:
     return [pid for pid in found if alive(pid)]
 
 
-async def _end(process: asyncio.subprocess.Process, pids: list[int]) -> None:
-    """Ask politely, then insist. `pids`: all that must be gone afterwards."""
-    for number, patience in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
-        for pid in filter(alive, pids):
+async def _end(process: asyncio.subprocess.Process, pids: list[int], asked: list[int] | None = None) -> None:
+    """Ask politely (those of `asked` end the others), then insist. `pids`: all that must be gone afterwards."""
+    for number, whom in ((signal.SIGTERM, asked or pids), (signal.SIGKILL, pids)):
+        for pid in filter(alive, whom):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + STOP_S
         while any(map(alive, pids)) and time.monotonic() < deadline:  # noqa: ASYNC110 - the kernel has no event for it
             await asyncio.sleep(0.05)
     await process.wait()
