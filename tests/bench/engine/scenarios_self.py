@@ -18,7 +18,7 @@ from tests.bench.engine.stats import p95
 KEY_S = 0.7
 CHATS = 3
 FEWEST = 30  # measurements over all repeats
-PLAIN = {"speculate": False, "ignore_eos": True}
+PLAIN = {"speculate": False}
 
 
 async def interactive(v: Visit) -> Outcome:
@@ -69,7 +69,7 @@ async def others(v: Visit) -> AsyncIterator[None]:
 
 async def outside(v: Visit) -> Outcome:
     """Generation time and the part of it spent in llama_decode, by the server's own account."""
-    reply: Reply = expect(await v.server.call(v.server.complete(v.text(64), 128, ignore_eos=True)))
+    reply: Reply = expect(await v.server.call(v.server.complete(v.text(64), 128)))
     if "native_ms" not in reply.timings:
         raise KeyError("timings.native_ms")
     if reply.tokens < 32:
