@@ -1,100 +1,135 @@
-"""What a step costs: milliseconds of one decode by its number of rows. Measured at first load, refined by every step, scaled by the load of now."""
+"""What a step costs: milliseconds of one decode by its rows, and by how many of them need logits.
+
+Logits are a multiplication by the whole vocabulary: a draft, whose rows all need them, costs half as much again as a prompt of the same length.
+Measured at first load, refined by every step, scaled by the load of now.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-# Cost of a decode of n rows over that of one row, on two cores with a 0.5B model (November 2026); it fills the table until it is measured.
-SHAPE = {1: 1.0, 2: 1.8, 4: 2.75, 8: 4.05, 12: 5.4, 16: 7.7, 24: 9.1, 32: 10.8, 48: 15.4, 64: 17.6, 128: 26.0, 256: 48.0, 512: 93.0}
+# Cost of a decode of n rows over that of one row, on two cores with a 0.5B model (November 2026); it fills the curves until they are measured.
+PLAIN = {1: 1.0, 2: 1.46, 4: 1.95, 8: 3.3, 12: 4.2, 16: 4.9, 24: 6.8, 32: 8.3, 48: 12.6, 64: 14.5, 128: 26.0, 256: 52.0, 512: 102.0}
+FULL = {1: 1.0, 2: 1.7, 4: 2.4, 8: 4.1, 12: 5.2, 16: 6.2, 24: 9.1, 32: 10.6, 48: 15.6, 64: 18.3}
 SLOW, FAST = 1.0 / 8, 1.0 / 2  # how quickly the load estimate follows steps that took longer, and shorter, than it says
-BETTER = 0.97  # of a point of the table; smaller gains are noise
+BETTER = 0.97  # of a point of a curve; smaller gains are noise
 MIN_LOAD, MAX_LOAD = 0.7, 20.0
+
+Point = tuple[int, int, float]  # rows, of them with logits, milliseconds
 
 
 class Costs:
-    """The cost table. `load` is how much slower than in the table steps are now, because others use the cores or the context is long."""
+    """The two curves. `load` is how much slower than they say steps are now, because others use the cores or the context is long."""
 
-    def __init__(self, points: Iterable[tuple[int, float]] = ()) -> None:
-        self._ms: dict[int, float] = dict(points)
-        self._rows: list[int] = []
-        self._curve: list[float] = []
+    def __init__(self, points: Iterable[Point] = ()) -> None:
+        self._plain, self._full = _Curve(PLAIN), _Curve(FULL)
         self.load = 1.0
         self.changed = False
-        self._refresh()
+        for point in points:
+            self.measured(*point)
+        self.changed = False
 
     @property
-    def points(self) -> tuple[tuple[int, float], ...]:
-        """What was measured, as (rows, ms)."""
-        return tuple(sorted(self._ms.items()))
+    def points(self) -> tuple[Point, ...]:
+        """What was measured."""
+        full = ((rows, rows, ms) for rows, ms in self._full.known.items())
+        plain = ((rows, 1, ms) for rows, ms in self._plain.known.items() if rows > 1)
+        return tuple(sorted((*full, *plain)))
 
-    def table(self, rows: int) -> float:
-        """Milliseconds of a step of so many rows on a machine that does nothing else; linear between the points of the table."""
-        at = bisect_left(self._rows, rows)
-        if at == len(self._rows):
-            return self._curve[-1] * rows / self._rows[-1]
-        if self._rows[at] == rows or at == 0:
-            return self._curve[at]
-        low, high = self._rows[at - 1], self._rows[at]
-        share = (rows - low) / (high - low)
-        return self._curve[at - 1] * (1 - share) + self._curve[at] * share
+    def table(self, rows: int, outputs: int = 1) -> float:
+        """Milliseconds of a step of so many rows, `outputs` of them with logits, on a machine that does nothing else."""
+        if outputs >= rows:
+            return self._full.at(rows)
+        return self._plain.at(rows) + max(0.0, self._full.at(outputs) - self._plain.at(outputs) if outputs > 1 else 0.0)
 
-    def now(self, rows: int) -> float:
+    def draft(self, rows: int) -> float:
+        """The same for a step in which all rows need logits."""
+        return self._full.at(rows)
+
+    def now(self, rows: int, outputs: int = 1) -> float:
         """Milliseconds that such a step is expected to take now."""
-        return self.table(rows) * self.load
+        return self.table(rows, outputs) * self.load
 
-    def rows_within(self, budget_ms: float, most: int) -> int:
+    def rows_within(self, budget_ms: float, most: int, outputs: int = 1) -> int:
         """The most rows, up to `most`, that are expected to take at most `budget_ms` now; at least 1."""
         low, high = 1, max(1, most)
         while low < high:
             middle = (low + high + 1) // 2
-            if self.now(middle) <= budget_ms:
+            if self.now(middle, outputs) <= budget_ms:
                 low = middle
             else:
                 high = middle - 1
         return low
 
-    def observe(self, rows: int, ms: float) -> None:
-        """A step of `rows` rows took `ms`. The table keeps the best ever seen, since everything else that happens only makes steps slower."""
-        ratio = ms / self.table(rows)
+    def observe(self, rows: int, outputs: int, ms: float) -> None:
+        """A step took `ms`. The curves keep the best ever seen, since everything else that happens only makes steps slower."""
+        ratio = ms / self.table(rows, outputs)
         weight = FAST if ratio < self.load else SLOW
         self.load = min(MAX_LOAD, max(MIN_LOAD, self.load + weight * (ratio - self.load)))
-        if ratio < BETTER or (rows in SHAPE and rows not in self._ms):
-            for point in self._around(rows):
-                self._ms[point] = self.table(point) * min(ratio, 1.0)
+        curve = self._full if outputs >= rows else self._plain if outputs <= 1 else None
+        if curve and (ratio < BETTER or not curve.knows(rows)):
+            curve.correct(rows, min(ratio, 1.0))
             self.changed = True
-            self._refresh()
 
-    def measured(self, rows: int, ms: float) -> None:
-        """Set a point of the table."""
-        self._ms[rows] = ms
+    def measured(self, rows: int, outputs: int, ms: float) -> None:
+        """Set a point."""
+        if outputs >= rows:
+            self._full.set(rows, ms)
+        if outputs <= 1:
+            self._plain.set(rows, ms)
         self.changed = True
+
+
+class _Curve:
+    """Milliseconds by rows: known points as they are, between and beyond them the shape scaled to the nearest known one. Never falling."""
+
+    def __init__(self, shape: Mapping[int, float]) -> None:
+        self.known: dict[int, float] = {}
+        self._shape = shape
+        self._rows: list[int] = []
+        self._ms: list[float] = []
+        self._refresh()
+
+    def at(self, rows: int) -> float:
+        """Linear between the points, proportional beyond the last."""
+        return _between(self._rows, self._ms, rows)
+
+    def knows(self, rows: int) -> bool:
+        """Whether the points around it were measured."""
+        return all(point in self.known for point in self._around(rows))
+
+    def set(self, rows: int, ms: float) -> None:
+        """A measured point."""
+        self.known[rows] = ms
+        self._refresh()
+
+    def correct(self, rows: int, ratio: float) -> None:
+        """Steps of so many rows take `ratio` times what the curve says: so do the points around."""
+        self.known.update({point: self.at(point) * ratio for point in self._around(rows)})
         self._refresh()
 
     def _around(self, rows: int) -> list[int]:
-        """The point of the table, or the two on both sides."""
         at = min(bisect_left(self._rows, rows), len(self._rows) - 1)
         return [self._rows[at]] if self._rows[at] == rows or at == 0 else [self._rows[at - 1], self._rows[at]]
 
     def _refresh(self) -> None:
-        """Known points as they are; between and beyond them the shape, scaled to the nearest known ones. Never falling."""
-        known = sorted(self._ms) or [1]
-        base = self._ms or {1: 25.0}
-        self._rows = sorted(set(SHAPE) | set(known))
-        self._curve = []
+        known = self.known or {1: 25.0}
+        shape_rows, shape_ms = list(self._shape), list(self._shape.values())
+        self._rows = sorted({*self._shape, *known})
+        self._ms = []
         for rows in self._rows:
             nearest = min(known, key=lambda k: abs(k - rows) / (k + rows))
-            value = base[rows] if rows in base else base[nearest] * shape(rows) / shape(nearest)
-            self._curve.append(max(value, self._curve[-1]) if self._curve else value)
+            scale = known[nearest] / _between(shape_rows, shape_ms, nearest)
+            value = known[rows] if rows in known else scale * _between(shape_rows, shape_ms, rows)
+            self._ms.append(max(value, self._ms[-1]) if self._ms else value)
 
 
-def shape(rows: int) -> float:
-    """The usual cost of a step over that of one row; linear between the points of SHAPE."""
-    points = sorted(SHAPE)
-    at = bisect_left(points, rows)
-    if at == len(points):
-        return SHAPE[points[-1]] * rows / points[-1]
-    if points[at] == rows:
-        return SHAPE[rows]
-    low, high = points[at - 1], points[at]
-    return SHAPE[low] + (SHAPE[high] - SHAPE[low]) * (rows - low) / (high - low)
+def _between(xs: list[int], ys: list[float], x: int) -> float:
+    at = bisect_left(xs, x)
+    if at == len(xs):
+        return ys[-1] * x / xs[-1]
+    if xs[at] == x or at == 0:
+        return ys[at]
+    share = (x - xs[at - 1]) / (xs[at] - xs[at - 1])
+    return ys[at - 1] * (1 - share) + ys[at] * share

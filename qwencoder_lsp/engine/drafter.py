@@ -24,7 +24,7 @@ MEMORY = 40.0  # tokens after which an observation has lost two thirds of its we
 MARGIN = 1.1  # a draft has to promise so much more than none
 # The account, in plain steps: what wrong drafts may cost at first, what each token adds, what each token adds that was predicted by a long match
 # (both up to the first), and the most that right drafts can bring it to.
-CREDIT, GROWTH, RECOVERY, MOST = 3.2, 0.02, 0.3, 12.0
+CREDIT, GROWTH, RECOVERY, MOST = 3.2, 0.02, 0.3, 20.0
 
 _CLASS = [sum(run >= lower for lower in RUNS) for run in range(RUNS[-1] + 1)]
 

@@ -263,7 +263,7 @@ class Engine:
             return
         lane.context.set_threads(self._threads.count)
         self._flag.clear()
-        if not self._enter(plan, self._costs.now(step.rows)):
+        if not self._enter(plan, self._costs.now(step.rows, step.outputs)):
             return
         start = time.perf_counter()
         try:
@@ -285,12 +285,9 @@ class Engine:
             log.warning("no slot for %d rows though %d cells are free", step.rows, lane.pool.free)
             self._end(max(plan.jobs, key=lambda j: (j.request.priority, j.arrival)), "length")
         else:
-            self._learn(step.rows, ms)
+            self._threads.observe(ms / self._costs.table(step.rows, step.outputs), time.monotonic())
+            self._costs.observe(step.rows, step.outputs, ms)
             self._finish_step(step, plan, ms)
-
-    def _learn(self, rows: int, ms: float) -> None:
-        self._threads.observe(ms / self._costs.table(rows), time.monotonic())
-        self._costs.observe(rows, ms)
 
     def _finish_step(self, step: Step, plan: Plan, ms: float) -> None:
         stamp = now_ms()

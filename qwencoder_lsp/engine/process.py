@@ -31,7 +31,7 @@ class EngineSpec:
     """What to load.
 
     n_ctx: tokens of the lane for completions; max_ctx: the most that a longer prompt may have (0: n_ctx). threads None: the cores this process
-    may use. costs: known milliseconds by rows, which saves measuring them. host_bytes: most memory for computed prefixes.
+    may use. costs: known points of the cost curves, which saves measuring them. host_bytes: most memory for computed prefixes.
     """
 
     name: str
@@ -39,7 +39,7 @@ class EngineSpec:
     n_ctx: int
     threads: int | None = None
     gpu_layers: int = -1
-    costs: tuple[tuple[int, float], ...] = ()
+    costs: tuple[tuple[int, int, float], ...] = ()
     max_ctx: int = 0
     host_bytes: int = 1 << 30
 
@@ -110,7 +110,7 @@ def _load(spec: EngineSpec, wire: Wire) -> Engine:
 
     threads = spec.threads or usable_cores()
     tier = HostTier(spec.host_bytes)
-    costs = Costs((rows, ms) for rows, ms in spec.costs)
+    costs = Costs((rows, outputs, ms) for rows, outputs, ms in spec.costs)
 
     def load(on_ready: Callable[[], None]) -> Lanes:
         return Lanes(

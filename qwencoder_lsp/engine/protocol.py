@@ -161,9 +161,9 @@ class Unloaded:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What steps cost on this machine: milliseconds of a decode of so many rows, as (rows, ms) in ascending order."""
+    """What steps cost on this machine: (rows, of them with logits, milliseconds) of a decode, in ascending order."""
 
-    costs: tuple[tuple[int, float], ...]
+    costs: tuple[tuple[int, int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)

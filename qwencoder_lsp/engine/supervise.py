@@ -61,7 +61,7 @@ class EngineProcess:
     def __init__(self, process: asyncio.subprocess.Process, info: EngineInfo, on_event: Callable[[EngineEvent], None] | None = None) -> None:
         self.info = info
         self.loaded = True
-        self.costs: tuple[tuple[int, float], ...] = ()
+        self.costs: tuple[tuple[int, int, float], ...] = ()
         self._process = process
         self._on_event = on_event
         self._ids = itertools.count(1)

@@ -185,7 +185,7 @@ class ModelHost:
             slot.unloading = False
             self._changed()
 
-    def _remember(self, slot: Slot, costs: tuple[tuple[int, float], ...]) -> None:
+    def _remember(self, slot: Slot, costs: tuple[tuple[int, int, float], ...]) -> None:
         assert slot.engine is not None
         if slot.model is not SCRIPTED:
             speed = speed_of(costs)
@@ -200,7 +200,7 @@ class ModelHost:
             self._changed()
 
 
-def speed_of(costs: tuple[tuple[int, float], ...]) -> calibration.Speed:
+def speed_of(costs: tuple[tuple[int, int, float], ...]) -> calibration.Speed:
     """The two speeds by which models are chosen, of a table of costs."""
     table = Costs(costs)
     return calibration.Speed(PREFILL_ROWS * 1000 / table.table(PREFILL_ROWS), 1000 / table.table(1), costs)

@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Tokens per second: prefill of about 48 tokens, and decode of one sequence. costs: milliseconds of a step by its rows.
+    """Tokens per second: prefill of about 48 tokens, and decode of one sequence. costs: (rows, of them with logits, milliseconds) of a step.
 
     Raises ValueError unless all are positive and finite.
     """
 
     prefill: float
     decode: float
-    costs: tuple[tuple[int, float], ...] = ()
+    costs: tuple[tuple[int, int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(speed) and speed > 0 for speed in (self.prefill, self.decode, *(value for point in self.costs for value in point))):
@@ -72,7 +72,8 @@ def _read(key: dict[str, str | int]) -> Speed | None:
     try:
         saved = json.loads(path.read_text("utf-8"))
         speed = saved["speed"]
-        return Speed(float(speed["prefill"]), float(speed["decode"]), tuple((int(rows), float(ms)) for rows, ms in speed["costs"]))
+        costs = tuple((int(rows), int(outputs), float(ms)) for rows, outputs, ms in speed["costs"])
+        return Speed(float(speed["prefill"]), float(speed["decode"]), costs)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

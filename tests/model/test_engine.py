@@ -19,7 +19,7 @@ from qwencoder_lsp.errors import EngineFailed, RequestError
 
 pytestmark = pytest.mark.model
 
-COSTS = ((1, 29.0), (48, 320.0))
+COSTS = ((1, 1, 29.0), (48, 1, 320.0))
 FILE = "import os\n\n\n" + "".join(f"def scale_{i}(value):\n    return value * {i}\n\n\n" for i in range(20))
 
 

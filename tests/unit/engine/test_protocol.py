@@ -47,7 +47,7 @@ MESSAGES: list[ToEngine | FromEngine] = [
     Failed("no", "do"),
     Loaded(12.5),
     Unloaded(4096),
-    Calibrated(((1, 24.5), (8, 90.0))),
+    Calibrated(((1, 1, 24.5), (8, 8, 90.0))),
     Chunk(8, "a", (1, 2), (-0.1, -2.0), (((1, -0.1), (3, -2.5)), ((2, -2.0), (9, -3.0)))),
     Done(8, "length", 10, 5, 0, 0.1, 2.0, 3.0, 4, 7, 6, 1, 2.5, (-0.5, -0.25)),
     Vectors(9, ("AAAA", "AAAA"), 3),

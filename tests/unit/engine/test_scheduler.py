@@ -10,7 +10,7 @@ from qwencoder_lsp.engine.kvpool import Sequence
 from qwencoder_lsp.engine.protocol import Generate, Priority
 from qwencoder_lsp.engine.scheduler import MAX_ABORTS, STREAM_MS, Plan, Scheduler
 
-COSTS = ((1, 25.0), (8, 100.0), (64, 440.0), (128, 650.0), (256, 1200.0), (512, 2300.0))
+COSTS = ((1, 1, 25.0), (8, 8, 100.0), (64, 1, 440.0), (128, 1, 650.0), (256, 1, 1200.0), (512, 1, 2300.0))
 _ids = iter(range(1, 1_000_000))
 
 

@@ -48,14 +48,14 @@ async def test_a_model_that_left_memory_comes_back_with_the_next_request(script:
 
 
 async def test_what_a_step_costs_is_remembered(home: Path) -> None:
-    message = b'{"op": "calibrated", "costs": [[1, 20.0], [64, 300.5]]}'
+    message = b'{"op": "calibrated", "costs": [[1, 1, 20.0], [64, 1, 300.5]]}'
     code = f"import sys; sys.stdout.buffer.write({len(message).to_bytes(4, 'big') + message!r}); sys.stdout.flush(); sys.stdin.buffer.read()"
     pipe = asyncio.subprocess.PIPE
     events: asyncio.Queue[EngineEvent] = asyncio.Queue()
     engine = EngineProcess(await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe), INFO, events.put_nowait)
     await events.get()
     await engine.stop()
-    assert engine.costs == ((1, 20.0), (64, 300.5))
+    assert engine.costs == ((1, 1, 20.0), (64, 1, 300.5))
 
 
 async def test_embeddings_are_unit_vectors_of_their_tokens(script: Any, home: Path) -> None:

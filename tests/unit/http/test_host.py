@@ -54,7 +54,7 @@ def test_a_file_of_the_users_own_is_taken_at_its_word(host: ModelHost, tmp_path:
 
 
 def test_speeds_follow_from_the_costs_of_steps() -> None:
-    speed = speed_of(((1, 25.0), (48, 320.0)))
+    speed = speed_of(((1, 1, 25.0), (48, 1, 320.0)))
     assert (speed.prefill, speed.decode) == (150.0, 40.0)
 
 
