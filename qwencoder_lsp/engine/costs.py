@@ -14,6 +14,7 @@ PLAIN = {1: 1.0, 2: 1.46, 4: 1.95, 8: 3.3, 12: 4.2, 16: 4.9, 24: 6.8, 32: 8.3, 4
 FULL = {1: 1.0, 2: 1.7, 4: 2.4, 8: 4.1, 12: 5.2, 16: 6.2, 24: 9.1, 32: 10.6, 48: 15.6, 64: 18.3}
 SLOW, FAST = 1.0 / 8, 1.0 / 2  # how quickly the load estimate follows steps that took longer, and shorter, than it says
 BETTER = 0.97  # of a point of a curve; smaller gains are noise
+TRUST = 0.3  # how far one faster step moves a known point towards it: the best of many noisy steps would be too good
 MIN_LOAD, MAX_LOAD = 0.7, 20.0
 
 Point = tuple[int, int, float]  # rows, of them with logits, milliseconds
@@ -63,13 +64,13 @@ class Costs:
         return low
 
     def observe(self, rows: int, outputs: int, ms: float) -> None:
-        """A step took `ms`. The curves keep the best ever seen, since everything else that happens only makes steps slower."""
+        """A step took `ms`. The curves follow steps that were faster only, since everything else that happens makes them slower."""
         ratio = ms / self.table(rows, outputs)
         weight = FAST if ratio < self.load else SLOW
         self.load = min(MAX_LOAD, max(MIN_LOAD, self.load + weight * (ratio - self.load)))
         curve = self._full if outputs >= rows else self._plain if outputs <= 1 else None
         if curve and (ratio < BETTER or not curve.knows(rows)):
-            curve.correct(rows, min(ratio, 1.0))
+            curve.correct(rows, 1 - TRUST * max(0.0, 1 - ratio))
             self.changed = True
 
     def measured(self, rows: int, outputs: int, ms: float) -> None:

@@ -34,7 +34,7 @@ from qwencoder_lsp.engine.protocol import (
 )
 from qwencoder_lsp.engine.scheduler import Plan, Scheduler, level
 from qwencoder_lsp.engine.step import Step
-from qwencoder_lsp.engine.threads import ThreadController
+from qwencoder_lsp.engine.threads import ThreadController, displacements
 from qwencoder_lsp.errors import EngineBusy, QwencoderError, RequestError
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ ABORT_WORTH_MS = 50.0  # a step that ends sooner is not broken off: other reques
 RESERVE = 64  # cells that must be free beside a prompt before it is begun
 SHARED_WORTH = 8  # tokens; a shorter common prefix is not waited for
 DEADLINE_CHECK_S = 0.2
+MS_PER_DISPLACEMENT = 25.0  # a busy neighbour displaces a thread every few milliseconds, the rest of a quiet machine far more rarely
 
 
 class Engine:
@@ -265,6 +266,7 @@ class Engine:
         self._flag.clear()
         if not self._enter(plan, self._costs.now(step.rows, step.outputs)):
             return
+        before = displacements()
         start = time.perf_counter()
         try:
             status = step.run()
@@ -285,7 +287,8 @@ class Engine:
             log.warning("no slot for %d rows though %d cells are free", step.rows, lane.pool.free)
             self._end(max(plan.jobs, key=lambda j: (j.request.priority, j.arrival)), "length")
         else:
-            self._threads.observe(ms / self._costs.table(step.rows, step.outputs), time.monotonic())
+            displaced = displacements() - before >= 1 + ms / MS_PER_DISPLACEMENT
+            self._threads.observe(ms / self._costs.table(step.rows, step.outputs), time.monotonic(), displaced=displaced)
             self._costs.observe(step.rows, step.outputs, ms)
             self._finish_step(step, plan, ms)
 

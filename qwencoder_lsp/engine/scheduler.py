@@ -17,6 +17,7 @@ from qwencoder_lsp.engine.protocol import Priority
 STREAM_MS = 350.0  # longest step while somebody reads along and one prompt waits
 MOST_STREAM_FACTOR = 3.0  # times as long where several wait: small chunks compute a quarter fewer tokens per second
 QUIET_MS = 1200.0  # longest step of a lower level while nobody reads along: a new request may wait that long
+PATIENT_MS = 150.0  # longest step that a keystroke has to wait for, because steps of a request in it were broken off too often
 NO_ABORT_MS = 150.0  # longest step for a completion where a running step cannot be broken off
 SHARE = 0.05  # of the time, for the levels that are held back
 SLACK = 2.0  # a prompt may be overtaken by shorter ones until it has waited this many times its own cost
@@ -98,13 +99,15 @@ class Scheduler:
     def _step(self, jobs: Sequence[Job], budget_ms: float | None) -> Plan:
         lane = min(jobs, key=lambda j: (j.stepped_ms, j.arrival)).lane
         here = [j for j in jobs if j.lane == lane]
-        plan = Plan(lane, level(here[0].request.priority))
+        plan = Plan(lane, level(here[0].request.priority), patient=any(j.aborts >= MAX_ABORTS for j in here))
         plan.decode = [j for j in here if j.remaining <= 1 and j.generates][: self._max_outputs]
         waiting = sorted((j for j in here if j not in plan.decode), key=self.order)
         room = self._max_rows - len(plan.decode)
         outputs = self._max_outputs - len(plan.decode)
         if waiting:
             budget = self._budget(plan, len(waiting)) if budget_ms is None else budget_ms
+            if plan.patient:
+                budget = min(budget, PATIENT_MS)
             if budget < float("inf"):
                 room = max(LEAST_CHUNK, min(room, self._costs.rows_within(budget, self._max_rows, len(plan.decode) + 1) - len(plan.decode)))
         for job in waiting:
@@ -122,7 +125,6 @@ class Scheduler:
                 break
         if not plan.prefill and len(plan.decode) <= SPECULATE_UP_TO:
             plan.limit = min(self._max_outputs // len(plan.decode), self._max_rows) - 1
-        plan.patient = any(j.aborts >= MAX_ABORTS for j in plan.jobs)
         return plan
 
     def _budget(self, plan: Plan, waiting: int) -> float:

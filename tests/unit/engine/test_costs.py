@@ -70,20 +70,23 @@ def test_the_load_falls_faster_than_it_rises_and_has_a_limit() -> None:
 def test_a_faster_step_corrects_the_curve_and_says_so() -> None:
     costs = Costs([(1, 1, 100.0)])
     costs.observe(1, 1, 30.0)
-    assert costs.table(1) == 30.0
+    assert 30.0 < costs.table(1) < 100.0
     assert costs.changed
+    for _ in range(50):
+        costs.observe(1, 1, 30.0)
+    assert costs.table(1) == pytest.approx(30.0, rel=0.05)
 
 
 def test_a_faster_step_between_two_points_corrects_both() -> None:
     costs = Costs([(48, 1, 800.0), (64, 1, 1000.0)])
     costs.observe(56, 1, 450.0)
-    assert costs.points == ((48, 1, 400.0), (64, 1, 500.0))
+    assert costs.table(48) / 800 == costs.table(64) / 1000 < 1
 
 
 def test_a_prompts_step_teaches_nothing_about_drafts() -> None:
     costs = Costs([(32, 32, 250.0), (32, 1, 250.0)])
     costs.observe(32, 1, 170.0)
-    assert costs.table(32) == pytest.approx(170.0)
+    assert costs.table(32) < 250.0
     assert costs.draft(32) == 250.0
 
 

@@ -49,5 +49,12 @@ def test_a_slow_step_that_fewer_threads_do_not_help_leaves_them_all_but_for_rare
     assert used.count(1) <= 0.1 * len(used)
 
 
+def test_a_step_that_is_slow_though_nobody_took_a_core_changes_nothing() -> None:
+    controller = ThreadController(2)
+    for i in range(50):
+        controller.observe(2.0, i * 0.05, displaced=False)
+        assert controller.count == 2
+
+
 def test_one_thread_is_never_less_than_one() -> None:
     assert set(drive(ThreadController(1), lambda _: 5.0, 50)) == {1}
