@@ -24,6 +24,7 @@ SLACK = 2.0  # a prompt may be overtaken by shorter ones until it has waited thi
 CLASS_MS = {Priority.REVIEW: 5000.0}  # as if it had come so much later
 MAX_ABORTS = 3  # a request whose steps were broken off so often is left to finish one
 LEAST_CHUNK, TILE = 16, 16  # rows
+STRETCH = 1.25  # a step may be so much longer if that finishes a prompt: its answer begins a whole step earlier
 SPECULATE_UP_TO = 2  # requests that generate at once: with more, each drafted row costs nearly as much as a step of its own
 
 
@@ -113,7 +114,7 @@ class Scheduler:
         for job in waiting:
             if room <= 0 or outputs <= 0:
                 break
-            count = min(job.remaining, room)
+            count = min(job.remaining if job.remaining <= room * STRETCH else room, self._max_rows - plan.rows)
             if job.request.score_from is not None:
                 count = min(count, outputs)
             elif count < job.remaining and count > TILE:

@@ -93,6 +93,19 @@ def test_the_shortest_prompt_goes_first_until_a_longer_one_has_waited_long_enoug
     assert plan.prefill[0][0] is aged
 
 
+def test_a_step_is_stretched_a_little_where_that_finishes_a_prompt() -> None:
+    s = scheduler()
+    whole = chunk(s.plan([job(2000)]))
+    assert chunk(s.plan([job(int(whole * 1.2))])) == int(whole * 1.2)
+    assert chunk(s.plan([job(int(whole * 1.4))])) <= whole
+
+
+def test_no_step_has_more_rows_than_fit() -> None:
+    plan = scheduler().plan([job(2400, priority=Priority.TYPING, lane="typing")])
+    assert plan
+    assert plan.rows <= 2048
+
+
 def test_a_chat_goes_before_a_review_that_came_a_little_earlier() -> None:
     review, chat = job(300, priority=Priority.REVIEW, waited_ms=500), job(300)
     plan = scheduler().plan([review, chat])
