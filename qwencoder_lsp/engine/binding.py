@@ -28,6 +28,7 @@ _SIZES = {"llama_model_params": 80, "llama_context_params": 160, "llama_batch": 
 # error; what really fails is reported by a status code.
 _LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.INFO, 5: logging.DEBUG}
 _log_references: list[Any] = []
+_abort_works: dict[bool, bool] = {}  # what the probe found, on a GPU and without; two decodes that a model woken up need not repeat
 
 
 def probe_layout() -> None:
@@ -172,7 +173,7 @@ class AbortFlag:
     """Breaks off a running decode from another thread: two bytes that llama.cpp looks at once per graph node.
 
     The callback is libc's `strlen` over them: no GIL, no compiled helper. Its size_t result is read as a C bool (the low byte), which is not
-    promised everywhere, and GPU back ends ignore it; so each Context tries it once in both directions before it is relied on.
+    promised everywhere, and GPU back ends ignore it; so the first Context tries it in both directions before it is relied on.
     """
 
     def __init__(self) -> None:
@@ -303,14 +304,15 @@ class Context:
         if flag.callback is None:
             return False
         lib.llama_set_abort_callback(self._ctx, flag.callback, flag.data)
-        flag.raise_()
-        stopped = self._probe() == ABORTED
-        flag.clear()
-        passed = self._probe() == OK
-        self.truncate(0, 0)
-        if not (stopped and passed):
+        if self.on_gpu not in _abort_works:
+            flag.raise_()
+            stopped = self._probe() == ABORTED
+            flag.clear()
+            _abort_works[self.on_gpu] = stopped and self._probe() == OK
+            self.truncate(0, 0)
+        if not _abort_works[self.on_gpu]:
             lib.llama_set_abort_callback(self._ctx, lib.ggml_abort_callback(), None)
-        return stopped and passed
+        return _abort_works[self.on_gpu]
 
     def _probe(self) -> int:
         self.batch.clear()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 64  # tokens
+BLOCK = 32  # tokens; what is left of a prompt behind its last whole block is computed again
 
 Ids = npt.NDArray[np.int32]
 

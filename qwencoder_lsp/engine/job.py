@@ -116,6 +116,8 @@ class Job:
         """The next `count` tokens to compute."""
         assert self.sequence is not None
         at = len(self.sequence.tokens)
+        if count == 1 and self.output and self.remaining == 1:  # one token after another: nothing as long as the prompt is copied
+            return np.asarray(self.output[-1:], np.int32)
         return self._prompt[at : at + count] if not self.output else self.tokens[at : at + count]
 
     def broken_off(self) -> None:

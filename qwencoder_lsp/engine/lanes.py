@@ -1,7 +1,8 @@
 """What is in memory while a model is loaded: weights, the contexts ("lanes"), the embedder, the constraint compiler.
 
-The `typing` lane is made with the model and stays warm; `bulk` (chats, reviews, long prompts) is made when it is first wanted, in the size that
-is wanted. Their cells are apart, so that a review can never push out what a keystroke needs; both spill into one host tier.
+The `typing` lane holds completions; `bulk` (chats, reviews, long prompts) is made in the size that is wanted. Each is made when first wanted, so
+that a model that was unloaded is back soon. Their cells are apart, so that a review can never push out what a keystroke needs; both spill into one
+host tier.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAX_OUTPUTS = 64  # rows with logits in one step
 MAX_ROWS = 2048
 UBATCH = {TYPING: 128, BULK: 256}  # on a CPU: an aborted prefill keeps whole micro-batches, larger ones compute a little faster
 UBATCH_GPU = 512
-BULK_CTX = 16384
+BULK_CTX = 8192  # at first; more costs time to clear when it is made, and a longer prompt makes it larger
 IDLE_CELLS_CPU = 4096  # foreign cells slow attention down, and coming back from host memory costs next to nothing
 EMBED_CTX = 2048
 MEMORY_SHARE = 0.25  # of the machine's memory, for the cells of one lane
@@ -56,13 +57,14 @@ class Lanes:
         self.vocabulary = self.model.vocabulary
         self.constraints = ConstraintCompiler(self.vocabulary.constraint_tokenizer, self.vocabulary.n_vocab, on_ready, lambda: self.vocabulary.pieces)
         self._embedder: Embedder | None = None
-        self._lanes = {TYPING: self._make(TYPING, min(n_ctx, self.vocabulary.n_ctx_train or n_ctx))}
+        self._typing_ctx = min(n_ctx, self.vocabulary.n_ctx_train or n_ctx)
+        self._lanes: dict[str, Lane] = {}
         self.load_ms = (time.monotonic() - start) * 1000
 
     @property
     def typing(self) -> Lane:
-        """The lane that is always there."""
-        return self._lanes[TYPING]
+        """The lane of completions."""
+        return self[TYPING]
 
     @property
     def can_abort(self) -> bool:
@@ -73,21 +75,24 @@ class Lanes:
     def most_tokens(self) -> int:
         """The longest prompt with its answer."""
         per_token = self.model.kv_bytes_per_token
-        return max(self.typing.context.n_ctx, min(self._max_ctx, int(memory_bytes() * MEMORY_SHARE) // max(1, per_token)))
+        return max(self._typing_ctx, min(self._max_ctx, int(memory_bytes() * MEMORY_SHARE) // max(1, per_token)))
 
     def __getitem__(self, name: str) -> Lane:
+        if name == TYPING and name not in self._lanes:
+            self._lanes[name] = self._make(name, self._typing_ctx)
         return self._lanes[name]
 
-    def all(self) -> list[Lane]:
-        """The lanes that exist now."""
-        return list(self._lanes.values())
-
     def room_in(self, name: str, tokens: int) -> bool:
-        """Whether lane `name` exists and can hold so many tokens."""
+        """Whether lane `name` can hold so many tokens as it is."""
+        if name == TYPING:
+            return tokens <= self._typing_ctx
         return name in self._lanes and tokens <= self._lanes[name].context.n_ctx
 
     def grow(self, tokens: int) -> None:
-        """Make the bulk lane, in place of a smaller one, which must have no request. Raises RequestError when no lane can hold so many tokens."""
+        """Make the bulk lane, in place of a smaller one, whose sequences move to host memory.
+
+        Raises RequestError when no lane can hold so many tokens.
+        """
         if tokens > self.most_tokens:
             raise RequestError(
                 f"The prompt and its answer need {tokens} tokens, and at most {self.most_tokens} fit.", "Shorten it, or raise engine.max_context."

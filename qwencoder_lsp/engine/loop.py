@@ -181,7 +181,10 @@ class Engine:
         waiting = [j for j in self._jobs.values() if j.sequence is None]
         for job in sorted(waiting, key=lambda j: (level(j.request.priority), self._scheduler.order(j))):
             try:
-                if self._guide(lanes, job) and (lane := self._lane_for(lanes, job)) and not self._wait_for_prefix(lane, job):
+                if not self._guide(lanes, job):
+                    continue
+                lane = self._lane_for(lanes, job)
+                if not self._wait_for_prefix(lane, job):
                     self._begin(lane, job)
                     if job.sequence is not None and not job.generates and job.remaining <= 0:
                         self._end(job, "length")  # it is warm already
@@ -199,15 +202,16 @@ class Engine:
         job.guide = lanes.constraints.matcher(constraint)
         return True
 
-    def _lane_for(self, lanes: Lanes, job: Job) -> Lane | None:
-        """Its lane, made or made larger if need be; None while that cannot be because a request runs in it."""
+    def _lane_for(self, lanes: Lanes, job: Job) -> Lane:
+        """Its lane, made or made larger if need be; what runs in it then goes on from host memory. Raises RequestError, EngineFailed."""
         tokens = min(len(job.tokens) + job.request.max_tokens - len(job.output), lanes.most_tokens)
         if not lanes.room_in(job.lane, tokens):
             job.lane = BULK
             if not lanes.room_in(BULK, tokens):
-                if any(j.lane == BULK and j.sequence is not None for j in self._jobs.values()):
-                    return None
                 lanes.grow(tokens)
+                for other in self._jobs.values():
+                    if other.lane == BULK:
+                        other.sequence = None
         return lanes[job.lane]
 
     def _wait_for_prefix(self, lane: Lane, job: Job) -> bool:
