@@ -249,7 +249,7 @@ class Job:
         assert held is not None
         self.output.pop()
         found = [held.logprob, *(logprob_of(logits(i), token) for i, token in enumerate(rest))]
-        if sum(found) / len(found) >= self.request.suffix_min:
+        if rest and sum(found) / len(found) >= self.request.suffix_min:  # without rows to spare for it, one token proves nothing
             return 0, "suffix"
         if reason := self._take(held):
             return 0, reason

@@ -88,6 +88,10 @@ class KVPool:
         """How many of the first tokens some sequence holds already."""
         return max((common(s.tokens, tokens) for s in self._sequences if s.root == root), default=0)
 
+    def may_fit(self, tokens: Ids, root: bytes, more: int) -> bool:
+        """Whether a request for `tokens` and `more` after them could have its cells, if everything idle went."""
+        return self.free + self.idle + self.match(tokens, root) >= len(tokens) + more
+
     def acquire(self, tokens: Tokens[int] | Ids, root: bytes = b"") -> Sequence | None:
         """A sequence that already holds the longest known prefix of `tokens`, or None when all are busy.
 

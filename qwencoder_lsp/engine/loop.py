@@ -66,7 +66,7 @@ class Engine:
         self._arrivals = 0
         self.lanes: Lanes | None = load(self._poke)
         self._flag = self.lanes.model.abort_flag
-        self._scheduler = Scheduler(costs, max_rows=MAX_ROWS, max_outputs=MAX_OUTPUTS, can_abort=self.lanes.can_abort)
+        self._scheduler = Scheduler(costs, max_rows=MAX_ROWS - MAX_OUTPUTS, max_outputs=MAX_OUTPUTS, can_abort=self.lanes.can_abort)
 
     def post(self, message: ToEngine) -> None:
         """Hand over a message, and break off the running step if the message makes it pointless or overtakes it."""
@@ -179,15 +179,19 @@ class Engine:
     def _place(self, lanes: Lanes) -> None:
         """Give waiting requests a sequence, in the scheduler's order, as far as there is room."""
         waiting = [j for j in self._jobs.values() if j.sequence is None]
+        full: set[str] = set()  # lanes in which an earlier one found no room: it would never get it if later, smaller ones went first
         for job in sorted(waiting, key=lambda j: (level(j.request.priority), self._scheduler.order(j))):
             try:
                 if not self._guide(lanes, job):
                     continue
                 lane = self._lane_for(lanes, job)
-                if not self._wait_for_prefix(lane, job):
-                    self._begin(lane, job)
-                    if job.sequence is not None and not job.generates and job.remaining <= 0:
-                        self._end(job, "length")  # it is warm already
+                if job.lane in full or self._wait_for_prefix(lane, job):
+                    continue
+                self._begin(lane, job)
+                if job.sequence is None:
+                    full.add(job.lane)
+                elif not job.generates and job.remaining <= 0:
+                    self._end(job, "length")  # it is warm already
             except QwencoderError as error:
                 self._drop(job)
                 self._fail(job.request.id, error)
@@ -208,10 +212,10 @@ class Engine:
         if not lanes.room_in(job.lane, tokens):
             job.lane = BULK
             if not lanes.room_in(BULK, tokens):
-                lanes.grow(tokens)
                 for other in self._jobs.values():
                     if other.lane == BULK:
                         other.sequence = None
+                lanes.grow(tokens)
         return lanes[job.lane]
 
     def _wait_for_prefix(self, lane: Lane, job: Job) -> bool:
@@ -225,11 +229,14 @@ class Engine:
         return any(j.shared(tokens) >= max(known, j.computed) + SHARED_WORTH for j in urgent)
 
     def _begin(self, lane: Lane, job: Job) -> None:
+        reserve = min(job.request.max_tokens, RESERVE)
+        if not lane.pool.may_fit(job.wanted, lane.root, reserve) and not self._alone(job) and not self._less_urgent(job):
+            return
         sequence = lane.pool.acquire(job.wanted, lane.root)
         if sequence is None:
             return
         job.begin(sequence)
-        while not lane.pool.make_room(job.remaining + min(job.request.max_tokens, RESERVE)):
+        while not lane.pool.make_room(job.remaining + reserve):
             if not self._take_from_another(lane, job, less_urgent=True):
                 if self._alone(job):  # then the whole lane is its own, and the answer ends where the cells do
                     return
@@ -237,14 +244,19 @@ class Engine:
                 job.sequence = None
                 return
 
+    def _neighbours(self, job: Job) -> list[Job]:
+        """The other requests that hold cells of its lane."""
+        return [j for j in self._jobs.values() if j is not job and j.lane == job.lane and j.sequence is not None]
+
+    def _less_urgent(self, job: Job) -> list[Job]:
+        return [j for j in self._neighbours(job) if level(j.request.priority) > level(job.request.priority)]
+
     def _alone(self, job: Job) -> bool:
-        return not any(j is not job and j.lane == job.lane and j.sequence is not None for j in self._jobs.values())
+        return not self._neighbours(job)
 
     def _take_from_another(self, lane: Lane, job: Job, *, less_urgent: bool) -> bool:
         """Move the sequence of the least urgent other request out to host memory; it goes on later. False when there is none."""
-        others = [j for j in self._jobs.values() if j is not job and j.lane == job.lane and j.sequence is not None]
-        if less_urgent:
-            others = [j for j in others if level(j.request.priority) > level(job.request.priority)]
+        others = self._less_urgent(job) if less_urgent else self._neighbours(job)
         if not others:
             return False
         loser = max(others, key=lambda j: (j.request.priority, j.arrival))

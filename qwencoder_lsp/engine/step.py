@@ -36,13 +36,14 @@ class Step:
         self._context, self._pool = context, pool
         self._parts: dict[int, Rows] = {}
         self._jobs = plan.jobs
-        spare = (context.n_outputs - plan.rows) // max(1, len(plan.decode))
+        for job, count in plan.prefill:
+            self._parts[id(job)] = Rows(job.next_rows(count), [], job.outputs(count))
+        used = len(plan.decode) + sum(part.outputs for part in self._parts.values())
+        spare = (context.n_outputs - used) // max(1, len(plan.decode))
         for job in plan.decode:
             draft = job.draft(costs.draft, len(plan.decode), plan.limit, max(0, spare))
             tokens = np.concatenate((job.next_rows(1), np.asarray(draft, np.int32)))
             self._parts[id(job)] = Rows(tokens, draft, len(tokens))
-        for job, count in plan.prefill:
-            self._parts[id(job)] = Rows(job.next_rows(count), [], job.outputs(count))
         self.rows = sum(len(part.tokens) for part in self._parts.values())
         self.outputs = sum(part.outputs for part in self._parts.values())
 

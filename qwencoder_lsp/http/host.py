@@ -87,6 +87,7 @@ class ModelHost:
         """
         slot = self._slots.setdefault(str(model.path), Slot(model))
         slot.used = time.monotonic()
+        slot.unloading = False  # a request that comes before the engine has unloaded the model keeps it there
         if slot.failure and time.monotonic() - slot.failed_at < RETRY_S:
             raise slot.failure
         if slot.starting is None and (slot.engine is None or not slot.engine.alive):
