@@ -144,6 +144,11 @@ class ConstraintCompiler:
         except _BuildError as error:
             raise EngineFailed(f"Constrained answers do not work with this model: {error}", "Take another model for review and fixes.") from error
 
+    def close(self) -> None:
+        """Wait for what is being built: it reads the model's vocabulary, which may go afterwards."""
+        for part in (self._tokenizer, self._index):
+            part.wait()
+
 
 class _BuildError(Exception):
     pass
@@ -165,6 +170,11 @@ class _Background(Generic[T]):
             self._thread = threading.Thread(target=self._run, name="constraint build", daemon=True)
             self._thread.start()
         return self._value is not None or self._failure is not None
+
+    def wait(self) -> None:
+        """Until nothing is being built."""
+        if self._thread:
+            self._thread.join()
 
     def get(self) -> T:
         """The value; waits for it. Raises _BuildError with what went wrong."""

@@ -249,7 +249,7 @@ class Job:
         assert held is not None
         self.output.pop()
         found = [held.logprob, *(logprob_of(logits(i), token) for i, token in enumerate(rest))]
-        if rest and sum(found) / len(found) >= self.request.suffix_min:  # without rows to spare for it, one token proves nothing
+        if len(found) == len(self.request.suffix) and sum(found) / len(found) >= self.request.suffix_min:  # its first tokens alone prove little
             return 0, "suffix"
         if reason := self._take(held):
             return 0, reason

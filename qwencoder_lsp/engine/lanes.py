@@ -111,6 +111,7 @@ class Lanes:
 
     def close(self) -> None:
         """Free everything; computed prefixes move to host memory."""
+        self.constraints.close()
         for lane in self._lanes.values():
             lane.close()
         if self._embedder:

@@ -32,7 +32,7 @@ from qwencoder_lsp.engine.protocol import (
     Unloaded,
     Vectors,
 )
-from qwencoder_lsp.engine.scheduler import Plan, Scheduler, level
+from qwencoder_lsp.engine.scheduler import MAX_ABORTS, Plan, Scheduler, level
 from qwencoder_lsp.engine.step import Step
 from qwencoder_lsp.engine.threads import ThreadController, displacements
 from qwencoder_lsp.errors import EngineBusy, QwencoderError, RequestError
@@ -44,6 +44,7 @@ MAX_SUFFIX = 8  # tokens of the suffix that are looked for
 ABORT_WORTH_MS = 50.0  # a step that ends sooner is not broken off: other requests have rows in it
 RESERVE = 64  # cells that must be free beside a prompt before it is begun
 SHARED_WORTH = 8  # tokens; a shorter common prefix is not waited for
+EMBED = "embed"  # the lane of embeddings, in plans
 DEADLINE_CHECK_S = 0.2
 MS_PER_DISPLACEMENT = 25.0  # a busy neighbour displaces a thread every few milliseconds, the rest of a quiet machine far more rarely
 
@@ -61,6 +62,7 @@ class Engine:
         self._jobs: dict[int, Job] = {}
         self._embeds: deque[tuple[Embed, list[str]]] = deque()
         self._embedded_last = False
+        self._embedding = (0, 0)  # the Embed in llama.cpp now or last, and how often its text was broken off
         self._unload_wanted = False
         self._running: tuple[Plan, float] | None = None  # the step in llama.cpp now, and when it should end
         self._arrivals = 0
@@ -72,7 +74,8 @@ class Engine:
         """Hand over a message, and break off the running step if the message makes it pointless or overtakes it."""
         with self._wake:
             self._inbox.append((message, now_ms()))
-            if self._running and _interrupts(message, *self._running):
+            gone = isinstance(message, Cancel) and message.id == self._embedding[0]
+            if self._running and ((gone and self._running[0].lane == EMBED) or _interrupts(message, *self._running)):
                 self._flag.raise_()
             self._wake.notify()
 
@@ -111,6 +114,9 @@ class Engine:
                 self._admit(message, arrived_ms)
             except QwencoderError as error:
                 self._fail(message.id, error)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # one odd request must not end those of everybody else
+                log.exception("request %d", message.id)
+                self._fail(message.id, RequestError(f"The request cannot be used: {error}.", "Correct it."))
 
     def _admit(self, request: Generate | Embed, arrived_ms: float) -> None:
         if isinstance(request, Generate) and request.document is not None and request.index == 0:
@@ -122,7 +128,7 @@ class Engine:
         lanes = self._loaded()
         if isinstance(request, Embed):
             limit = lanes.embedder().n_ctx
-            if any(not 0 < len(tokens) <= limit for tokens in request.inputs):
+            if not request.inputs or any(not 0 < len(tokens) <= limit for tokens in request.inputs):
                 raise RequestError(f"A text to embed must have 1 to {limit} tokens.", "Split it.")
             self._embeds.append((request, []))
             return
@@ -156,6 +162,8 @@ class Engine:
             return False
         lanes = self._loaded()
         self._place(lanes)
+        for job in [j for j in self._jobs.values() if j.sequence is not None and not j.generates and j.remaining <= 0]:
+            self._end(job, "length")  # another request, or a step that was broken off, has computed the rest of a prompt to be warmed
         plan = self._scheduler.plan([j for j in self._jobs.values() if j.sequence is not None])
         if self._embeds and (plan is None or (plan.level > 0 and not self._embedded_last)):
             self._embed(lanes)
@@ -190,8 +198,6 @@ class Engine:
                 self._begin(lane, job)
                 if job.sequence is None:
                     full.add(job.lane)
-                elif not job.generates and job.remaining <= 0:
-                    self._end(job, "length")  # it is warm already
             except QwencoderError as error:
                 self._drop(job)
                 self._fail(job.request.id, error)
@@ -233,6 +239,8 @@ class Engine:
         if not lane.pool.may_fit(job.wanted, lane.root, reserve) and not self._alone(job) and not self._less_urgent(job):
             return
         sequence = lane.pool.acquire(job.wanted, lane.root)
+        if sequence is None and self._take_from_another(lane, job, less_urgent=True):
+            sequence = lane.pool.acquire(job.wanted, lane.root)
         if sequence is None:
             return
         job.begin(sequence)
@@ -243,6 +251,22 @@ class Engine:
                 lane.pool.release(sequence)
                 job.sequence = None
                 return
+
+    def _make_way(self, lane: Lane, plan: Plan) -> None:
+        """The lane is full of requests that run: one of them moves out, or ends where its cells do."""
+        first = min(plan.jobs, key=lambda j: (j.request.priority, j.arrival))
+        if self._alone(first):
+            self._end(first, "length")
+        elif any(level(j.request.priority) >= plan.level for j in self._neighbours(first)):
+            self._take_from_another(lane, first, less_urgent=False)
+        else:  # only more urgent ones are there, which must not make way for what they hold back
+            self._move_out(lane, first)
+
+    def _move_out(self, lane: Lane, job: Job) -> None:
+        assert job.sequence is not None
+        lane.pool.evict(job.sequence)
+        lane.pool.release(job.sequence)
+        job.sequence = None
 
     def _neighbours(self, job: Job) -> list[Job]:
         """The other requests that hold cells of its lane."""
@@ -260,10 +284,7 @@ class Engine:
         if not others:
             return False
         loser = max(others, key=lambda j: (j.request.priority, j.arrival))
-        assert loser.sequence is not None
-        lane.pool.evict(loser.sequence)
-        lane.pool.release(loser.sequence)
-        loser.sequence = None
+        self._move_out(lane, loser)
         return True
 
     def _run_plan(self, lanes: Lanes, plan: Plan) -> None:
@@ -274,9 +295,7 @@ class Engine:
                 return  # the plan no longer fits
         step = Step(lane.context, lane.pool, plan, self._costs)
         if not lane.pool.make_room(step.rows):
-            first = min(plan.jobs, key=lambda j: (j.request.priority, j.arrival))
-            if not self._take_from_another(lane, first, less_urgent=False):
-                self._end(first, "length")
+            self._make_way(lane, plan)
             return
         lane.context.set_threads(self._threads.count)
         self._flag.clear()
@@ -315,9 +334,12 @@ class Engine:
             job.native_ms += ms if job.streaming else 0.0
             try:
                 reason = step.take(job)
-            except QwencoderError as error:
+            except (QwencoderError, ArithmeticError, LookupError, TypeError, ValueError) as error:
                 step.forget(job)
                 self._drop(job)
+                if not isinstance(error, QwencoderError):
+                    log.exception("request %d", job.request.id)
+                    error = RequestError(f"No token can be chosen: {error}.", "Correct the sampling.")
                 self._fail(job.request.id, error)
                 continue
             if reason:
@@ -340,7 +362,9 @@ class Engine:
     def _embed(self, lanes: Lanes) -> None:
         request, vectors = self._embeds[0]
         self._flag.clear()
-        if not self._enter(Plan("embed", 2), float("inf")):
+        breaks = self._embedding[1] if self._embedding[0] == request.id else 0
+        self._embedding = request.id, breaks
+        if not self._enter(Plan(EMBED, 2, patient=breaks >= MAX_ABORTS), float("inf")):
             return
         try:
             vector = lanes.embedder().embed(request.inputs[len(vectors)])
@@ -351,6 +375,7 @@ class Engine:
         finally:
             self._leave()
         self._embedded_last = True
+        self._embedding = request.id, breaks + 1 if vector is None else 0
         if vector is not None:
             vectors.append(base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"))
             if len(vectors) == len(request.inputs):

@@ -144,11 +144,13 @@ def _load(spec: EngineSpec, wire: Wire) -> Engine:
 
 
 def _read(wire: Wire, engine: Engine) -> None:
-    while True:
-        message = wire.receive()
-        if isinstance(message, Shutdown):
-            os._exit(0)
-        engine.post(message)
+    try:
+        while not isinstance(message := wire.receive(), Shutdown):
+            engine.post(message)
+    except Exception:  # nobody could talk to us any more; the gateway starts another engine
+        log.exception("the gateway cannot be understood")
+        os._exit(1)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,12 @@ class Step:
         for job, count in plan.prefill:
             self._parts[id(job)] = Rows(job.next_rows(count), [], job.outputs(count))
         used = len(plan.decode) + sum(part.outputs for part in self._parts.values())
-        spare = (context.n_outputs - used) // max(1, len(plan.decode))
+        room = context.n_outputs - used
+        if pool.free < plan.rows + room:
+            room = min(room, pool.free + pool.idle - plan.rows)
+        spare = room // max(1, len(plan.decode))
         for job in plan.decode:
-            draft = job.draft(costs.draft, len(plan.decode), plan.limit, max(0, spare))
+            draft = job.draft(costs.draft, len(plan.decode), min(plan.limit, max(0, spare)), max(0, spare))
             tokens = np.concatenate((job.next_rows(1), np.asarray(draft, np.int32)))
             self._parts[id(job)] = Rows(tokens, draft, len(tokens))
         self.rows = sum(len(part.tokens) for part in self._parts.values())

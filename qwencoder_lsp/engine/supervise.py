@@ -190,7 +190,7 @@ class EngineProcess:
                         queue.put_nowait(message)
                 elif isinstance(message, Loaded | Unloaded | Calibrated):
                     self._note(message)
-        except ValueError:  # it can no longer be understood; whoever waits for it must not wait for ever
+        except Exception:  # it can no longer be understood, or we failed on it; whoever waits for it must not wait for ever
             log.exception("engine %d is ended", self.pid)
             self._process.kill()
         status = await self._process.wait()

@@ -148,7 +148,7 @@ class ModelHost:
                 f"{wanted.model.name} needs about {need:.1f} GB of memory, and {have:.1f} GB may be used.",
                 "Take a smaller model, or raise engine.memory_mb.",
             )
-        resident = [s for s in self._slots.values() if s.resident and s is not wanted]
+        resident = [s for s in self._slots.values() if (s.resident or s.loading) and s is not wanted]
         used = sum(s.model.size + OVERHEAD for s in resident) + wanted.model.size + OVERHEAD
         for slot in sorted((s for s in resident if s.engine and not s.engine.active), key=lambda s: s.used):
             if used <= budget:
@@ -187,8 +187,7 @@ class ModelHost:
             self._changed()
 
     def _remember(self, slot: Slot, costs: tuple[tuple[int, int, float], ...]) -> None:
-        assert slot.engine is not None
-        if slot.model is not SCRIPTED:
+        if slot.model is not SCRIPTED and slot.engine is not None:  # it may be stopping
             speed = speed_of(costs)
             slot.engine.info = replace(slot.engine.info, prefill_speed=speed.prefill, decode_speed=speed.decode)
             calibration.save(slot.model, self._threads, speed)

@@ -104,7 +104,7 @@ class Sampled(Body):
     seed: int | None = None
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
-    repeat_penalty: float = Field(1.0, gt=0, le=10)
+    repeat_penalty: float = Field(1.0, ge=0.01, le=10)
     logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(default_factory=dict)
     stop: Strings = Field(default_factory=list)
     stream: bool = False

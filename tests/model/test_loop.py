@@ -25,6 +25,7 @@ from qwencoder_lsp.engine.protocol import (
     Generate,
     Loaded,
     Priority,
+    Sampling,
     Shutdown,
     Unload,
     Unloaded,
@@ -219,3 +220,29 @@ def test_one_request_more_than_may_wait_is_told_that_the_engine_is_busy(running:
     refused = [e for e in ends if isinstance(e, Error)]
     assert all(e.code == "engine_busy" for e in refused)
     assert sum(isinstance(e, Done) for e in ends) >= MAX_JOBS
+
+
+def test_a_warm_prompt_that_another_request_completes_ends_too(running: Running) -> None:
+    prompt = running.tokens(CODE)[:400]
+    warm = running.post(prompt, 0, priority=Priority.BACKGROUND)
+    chat = running.post(prompt + running.tokens("# end"), 2)
+    ends = running.ends(warm, chat)
+    assert ends[warm][1].reason == "length"  # type: ignore[union-attr]
+
+
+def test_an_odd_request_fails_alone(running: Running) -> None:
+    good = running.post("def add(a, b):\n    return", 8, speculate=False)
+    odd = running.post("x", 3, sampling=Sampling(temperature=1.0, seed=-1))
+    ends = running.ends(good, odd)
+    assert isinstance(ends[odd][1], Error)
+    assert ends[good][1].generated_tokens == 8  # type: ignore[union-attr]
+
+
+@pytest.mark.filterwarnings("ignore:llama_token_get_attr is deprecated")
+def test_a_model_can_go_while_a_constraint_is_being_built(running: Running) -> None:
+    prompt = running.tokens("def add(a, b):\n    return")  # now: the vocabulary goes with the model
+    id = running.post(prompt, 4, constraint=Constraint("json_schema", '{"type":"object"}'))
+    running.engine.post(Cancel(id))
+    running.engine.post(Unload())
+    running.until(lambda m: isinstance(m, Unloaded))
+    assert running.end(running.post(prompt, 2))[1].reason == "length"
