@@ -150,6 +150,8 @@ def _refuses(url: str) -> bool:
         httpx2.get(f"{url}/health")
     except httpx2.ConnectError:
         return True
+    except httpx2.TransportError:  # taken just before the socket was closed
+        return False
     return False
 
 
