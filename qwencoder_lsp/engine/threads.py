@@ -17,8 +17,7 @@ except ImportError:  # Windows
 SLOW = 1.4  # times the expected cost; a step slower than that counts
 PATIENCE = 3  # such steps in a row before another number of threads is tried
 TRIAL_STEPS = 3
-HOPELESS = 1.3  # times as slow as before: a trial need not go on
-RETRY_S = 4.0  # after this time another number is tried again
+RETRY_S = 2.0  # after this time another number is tried again
 MOST_RETRY_S = 32.0  # while trials fail they become rarer
 
 
@@ -53,7 +52,7 @@ class ThreadController:
         """
         if self._trial_from is not None:
             self._trial.append(ratio)
-            if len(self._trial) >= TRIAL_STEPS or ratio > HOPELESS * self._reference:
+            if len(self._trial) >= TRIAL_STEPS:
                 self._judge(now_s)
             return
         self._recent += (ratio - self._recent) / 4
