@@ -17,6 +17,7 @@ from pathlib import Path
 from qwencoder_lsp.engine.process import EngineSpec
 from qwencoder_lsp.engine.protocol import (
     HEADER,
+    MAX_MESSAGE,
     Calibrated,
     Cancel,
     Chunk,
@@ -35,7 +36,7 @@ from qwencoder_lsp.engine.protocol import (
     decode,
     encode,
 )
-from qwencoder_lsp.errors import EngineCrashed, EngineFailed, from_wire
+from qwencoder_lsp.errors import EngineCrashed, EngineFailed, RequestError, from_wire
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,10 @@ class EngineProcess:
     def _write(self, message: ToEngine) -> None:
         if not self.alive or self._process.stdin is None:
             raise _crashed(self.info.model)
-        self._process.stdin.write(encode(message))
+        frame = encode(message)
+        if len(frame) > MAX_MESSAGE:  # the engine would take it for nonsense and end, and everybody's requests with it
+            raise RequestError(f"The request has {len(frame) >> 20} MB, and the engine takes {MAX_MESSAGE >> 20}.", "Send less text at once.")
+        self._process.stdin.write(frame)
 
     async def _read(self) -> None:
         try:

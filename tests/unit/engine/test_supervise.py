@@ -16,7 +16,7 @@ import pytest
 from qwencoder_lsp.engine.process import EngineSpec
 from qwencoder_lsp.engine.protocol import Done, Embed, EngineInfo, Generate, Loaded, Unloaded
 from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess
-from qwencoder_lsp.errors import EngineCrashed
+from qwencoder_lsp.errors import EngineCrashed, RequestError
 
 INFO = EngineInfo("m", 512, 264, 1, False, "", 1.0, 1.0, 0.0)
 NONSENSE = "import sys, time; sys.stdin.buffer.read(4); sys.stdout.buffer.write(b'\\0\\0\\0\\3abc'); sys.stdout.flush(); time.sleep(600)"
@@ -83,3 +83,15 @@ async def scripted(home: Path, on_event: Callable[[EngineEvent], None] | None = 
 async def done(engine: EngineProcess, request: Generate) -> Done:
     found = [answer async for answer in engine.generate(request) if isinstance(answer, Done)]
     return found[0]
+
+
+async def test_a_request_larger_than_a_message_may_be_is_refused_and_the_engine_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qwencoder_lsp.engine.supervise.MAX_MESSAGE", 4000)
+    pipe = asyncio.subprocess.PIPE
+    sleeping = await asyncio.create_subprocess_exec(sys.executable, "-c", "import sys; sys.stdin.read()", stdin=pipe, stdout=pipe)
+    engine = EngineProcess(sleeping, INFO)
+    with pytest.raises(RequestError, match="Send less text"):
+        async for _ in engine.generate(Generate(0, tuple(range(2000)), 1)):
+            pass
+    assert engine.alive
+    await engine.stop()
