@@ -251,6 +251,7 @@ class Context:
         self.n_outputs = n_outputs
         self.n_threads = n_threads
         self.batch = Batch(c.n_batch)
+        self._rows: dict[int, npt.NDArray[np.float32]] = {}  # views of rows of logits, by address: they are made slowly, and used for each token
         self.can_abort = self._install_abort()
 
     def decode(self) -> int:
@@ -265,7 +266,14 @@ class Context:
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """The logits of a row of the last batch that asked for them, shape (n_vocab,); a view that the next decode overwrites."""
-        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._ctx, row), shape=(self.vocabulary.n_vocab,))
+        pointer = lib.llama_get_logits_ith(self._ctx, row)
+        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+        view = self._rows.get(address)
+        if view is None:
+            if len(self._rows) > self.n_outputs:  # llama.cpp has moved its buffer
+                self._rows.clear()
+            view = self._rows[address] = np.ctypeslib.as_array(pointer, shape=(self.vocabulary.n_vocab,))
+        return view
 
     def set_threads(self, count: int) -> None:
         """Compute with so many threads from the next decode on."""

@@ -17,6 +17,7 @@ WINDOW = 24  # source tokens behind a difference among which the copy may go on
 PATIENCE = 24  # tokens without the source after which it is given up
 SURE = 3  # tokens in a row that end a difference
 TRUSTED = 8  # copied tokens after which a source is kept through differences
+HINT_TRUSTED = 4  # the same for a source that was named from outside
 SPAN = 6  # longest replacement, in tokens, that is remembered
 
 
@@ -82,9 +83,11 @@ class Copier:
     has proved itself, so that it is kept through differences.
     """
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, tokens: Sequence[int], hint: int | None = None) -> None:
+        """hint: the index of what is expected to be copied first."""
         self._text = Occurrences(tokens)
-        self.at = -1
+        self.at = -1 if hint is None else hint
+        self.hinted = hint is not None
         self.run = 0
         self._copied = 0
         self._gap: list[int] | None = None  # the tokens since the last difference, until SURE tokens were as predicted
@@ -102,14 +105,15 @@ class Copier:
 
     @property
     def trusted(self) -> bool:
-        return self._copied >= TRUSTED
+        return self._copied >= (HINT_TRUSTED if self.hinted else TRUSTED)
 
     def seek(self) -> None:
         """Look for a source if there is none, or for a better one than one that has not proved itself."""
-        if self.at >= 0 and self.run >= (1 if self.trusted else LONGEST):
+        if self.at >= 0 and (self.run >= (1 if self.trusted else LONGEST) or (self.hinted and not self.trusted)):
             return
         place, length = self._text.find()
         if length > self.run and (not self.trusted or length > SURE):
+            self.hinted = False
             if not self.trusted or abs(place - self.at) > WINDOW:
                 self._copied = 0
                 self._swaps.clear()
@@ -189,14 +193,14 @@ class Copier:
                 self.run += 1
                 return
         if not self.trusted and self._gap is None:
-            self.at, self.run, self._copied = -1, 0, 0
+            self.at, self.run, self._copied, self.hinted = -1, 0, 0, False
             return
         if self._gap is None:
             self._gap, self._gap_at = [], wanted
         self._gap.append(token)
         self.run = 0
         if len(self._gap) > PATIENCE:
-            self.at, self._copied, self._gap = -1, 0, None
+            self.at, self._copied, self._gap, self.hinted = -1, 0, None, False
             return
         self._resume()
 

@@ -55,8 +55,9 @@ class Job:
         self.native_ms = 0.0  # inside llama_decode since the first token
         self._prompt: Ids = np.asarray(request.tokens, np.int32)
         self._piece = piece
-        self._sampler = Sampler(request.sampling, request.tokens)
-        self._drafter: Drafter | None = Drafter(request.tokens) if request.speculate else None
+        self._logprobs = request.sampling.logprobs or bool(request.suffix)
+        self._sampler = Sampler(request.sampling, request.tokens, logprobs=self._logprobs)
+        self._drafter: Drafter | None = Drafter(request.tokens, request.stop_tokens, request.copies) if request.speculate else None
         self._stops = StopState(request.stops, now_ms)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text: list[str] = []
@@ -193,7 +194,8 @@ class Job:
             return None
         sent, self._unsent = self._unsent, []
         top = tuple(p.top for p in sent) if self.request.sampling.top_logprobs else ()
-        return Chunk(self.request.id, text, tuple(p.token for p in sent), tuple(p.logprob for p in sent), top)
+        logprobs = tuple(p.logprob for p in sent) if self.request.sampling.logprobs else ()
+        return Chunk(self.request.id, text, tuple(p.token for p in sent), logprobs, top)
 
     def finish(self, reason: str) -> tuple[Chunk | None, Done]:
         """The last piece of text, and the account."""
@@ -225,7 +227,7 @@ class Job:
         while True:
             guide = None if self.guide is None or self.guide.done else self.guide
             if self._forced and guide and kept < len(draft):  # where there is no choice, the model's favourite spelling does not count
-                pick = Pick(draft[kept], logprob_of(logits(kept), draft[kept]))
+                pick = Pick(draft[kept], logprob_of(logits(kept), draft[kept]) if self._logprobs else 0.0)
             else:
                 pick = self._sampler.pick(logits(kept), guide)
             self._first = self._first or now_ms()

@@ -141,7 +141,12 @@ class KVPool:
     def extend(self, sequence: Sequence, tokens: Tokens[int] | Ids) -> None:
         """The memory now holds `tokens` behind what `sequence` had. There must be as many free cells."""
         new = np.asarray(tokens, np.int32)
-        self._own(sequence, new, np.flatnonzero(self._owners == 0)[: len(new)].astype(np.int32))
+        if len(new) == 1:  # token after token: the first free cell, without a list of all
+            first = self._owners.argmin()
+            cells = np.array([first] if self._owners[first] == 0 else [], np.int32)
+        else:
+            cells = np.flatnonzero(self._owners == 0)[: len(new)].astype(np.int32)
+        self._own(sequence, new, cells)
 
     def cut(self, sequence: Sequence, length: int) -> None:
         """Forget what `sequence` holds from `length` on."""

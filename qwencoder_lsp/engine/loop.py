@@ -34,7 +34,7 @@ from qwencoder_lsp.engine.protocol import (
 )
 from qwencoder_lsp.engine.scheduler import MAX_ABORTS, Plan, Scheduler, level
 from qwencoder_lsp.engine.step import Step
-from qwencoder_lsp.engine.threads import ThreadController, displacements
+from qwencoder_lsp.engine.threads import ForeignLoad, ThreadController
 from qwencoder_lsp.errors import EngineBusy, QwencoderError, RequestError
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ RESERVE = 64  # cells that must be free beside a prompt before it is begun
 SHARED_WORTH = 8  # tokens; a shorter common prefix is not waited for
 EMBED = "embed"  # the lane of embeddings, in plans
 DEADLINE_CHECK_S = 0.2
-MS_PER_DISPLACEMENT = 25.0  # a busy neighbour displaces a thread every few milliseconds, the rest of a quiet machine far more rarely
 
 
 class Engine:
@@ -56,7 +55,8 @@ class Engine:
         self._load = load
         self._send = send
         self._costs = costs
-        self._threads = ThreadController(threads)
+        self._others = ForeignLoad()
+        self._threads = ThreadController(threads, self._others.cores)
         self._wake = threading.Condition()
         self._inbox: deque[tuple[ToEngine, float]] = deque()  # with the time of arrival
         self._jobs: dict[int, Job] = {}
@@ -297,11 +297,12 @@ class Engine:
         if not lane.pool.make_room(step.rows):
             self._make_way(lane, plan)
             return
+        if (foreign := self._others.poll()) is not None:
+            self._threads.observe(foreign)
         lane.context.set_threads(self._threads.count)
         self._flag.clear()
         if not self._enter(plan, self._costs.now(step.rows, step.outputs)):
             return
-        before = displacements()
         start = time.perf_counter()
         try:
             status = step.run()
@@ -322,8 +323,6 @@ class Engine:
             log.warning("no slot for %d rows though %d cells are free", step.rows, lane.pool.free)
             self._end(max(plan.jobs, key=lambda j: (j.request.priority, j.arrival)), "length")
         else:
-            displaced = displacements() - before >= 1 + ms / MS_PER_DISPLACEMENT
-            self._threads.observe(ms / self._costs.table(step.rows, step.outputs), time.monotonic(), displaced=displaced)
             self._costs.observe(step.rows, step.outputs, ms)
             self._finish_step(step, plan, ms)
 

@@ -38,7 +38,8 @@ class Sampling:
     """How a token is chosen. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch that filter off; seed None draws a fresh one.
 
     repeat_penalty (1 is off) counts the last `penalty_window` tokens of prompt and answer; presence_penalty and frequency_penalty (0 is off)
-    count the tokens of the answer. logit_bias: (token, added to its logit). top_logprobs: so many alternatives are reported per token.
+    count the tokens of the answer. logit_bias: (token, added to its logit). logprobs: whether each token's log-probability is reported, which
+    takes a pass over the vocabulary; top_logprobs: so many alternatives are reported with it.
     """
 
     temperature: float = 0.0
@@ -51,6 +52,7 @@ class Sampling:
     frequency_penalty: float = 0.0
     penalty_window: int = 64
     logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: bool = True
     top_logprobs: int = 0
 
 
@@ -69,7 +71,8 @@ class Generate:
 
     index: which of several candidates for one prompt this is; only candidate 0 replaces older requests of its document. Candidates, like all
     requests with a common prefix, share one prefill. lane: the context that holds the KV, "typing" or "bulk"; a prompt too long for "typing"
-    goes to "bulk". speculate: whether tokens may be drafted from the prompt. deadline_ms: end with reason "deadline" after this time in the
+    goes to "bulk". speculate: whether tokens may be drafted from the prompt; copies: the index in `tokens` of text that the answer may begin to
+    copy. deadline_ms: end with reason "deadline" after this time in the
     engine, waiting included. suffix: the first tokens of the text behind the hole; where the answer arrives at them with a mean
     log-probability of at least suffix_min it ends before them, with reason "suffix". score_from: generate nothing, but report in Done the
     log-probability of each of tokens[score_from:]. max_tokens 0 without it: only compute the prompt, so that it is warm.
@@ -87,6 +90,7 @@ class Generate:
     lane: str = "bulk"
     index: int = 0
     speculate: bool = True
+    copies: int | None = None
     deadline_ms: float | None = None
     suffix: tuple[int, ...] = ()
     suffix_min: float = -1.0
@@ -176,7 +180,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The next piece of the answer: complete characters only. logprobs: natural logs, one for each of `tokens`.
+    """The next piece of the answer: complete characters only. logprobs: natural logs, one for each of `tokens`, where Sampling.logprobs is set.
 
     top: for each of `tokens` the most probable (token, logprob) pairs, best first; empty unless Sampling.top_logprobs asked for them.
     """

@@ -43,7 +43,8 @@ class Filter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One choice: the token, its natural log-probability, and the most probable (token, logprob) pairs that Sampling.top_logprobs asked for."""
+    """One choice: the token, its natural log-probability (0 where nobody asked for it), and the most probable (token, logprob) pairs that
+    Sampling.top_logprobs asked for."""
 
     token: int
     logprob: float
@@ -53,8 +54,10 @@ class Pick:
 class Sampler:
     """One request's sampling state: its filters, its random generator and what its penalties count."""
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int] = ()) -> None:
+    def __init__(self, sampling: Sampling, prompt: Sequence[int] = (), *, logprobs: bool = True) -> None:
+        """logprobs: whether a Pick must tell its log-probability."""
         self._sampling = sampling
+        self._logprobs = logprobs or sampling.top_logprobs > 0
         self._random = np.random.default_rng(sampling.seed)
         self._greedy = sampling.temperature < COLDEST
         self._penalties = _Penalties(sampling, prompt) if _penalised(sampling) else None
@@ -74,7 +77,7 @@ class Sampler:
             if filtering and matcher is not None and not matcher.allows(token):
                 changed = matcher.mask(changed, scratch.work)
                 token = int(changed.argmax())
-            log_total, _ = _log_total(logits, scratch.exp)
+            log_total = _log_total(logits, scratch.exp)[0] if self._logprobs else 0.0
         else:
             if filtering and matcher is not None:
                 changed = matcher.mask(changed, scratch.work)
@@ -85,7 +88,7 @@ class Sampler:
         top: tuple[tuple[int, float], ...] = ()
         if self._sampling.top_logprobs:
             top = tuple((int(t), float(logits[t]) - log_total) for t in best(logits, self._sampling.top_logprobs))
-        return Pick(token, float(logits[token]) - log_total, top)
+        return Pick(token, float(logits[token]) - log_total if self._logprobs else 0.0, top)
 
     def accept(self, token: int) -> None:
         """The token was taken into the answer: later penalties count it."""

@@ -13,6 +13,8 @@ from qwencoder_lsp.engine.job import Job
 from qwencoder_lsp.engine.kvpool import KVPool
 from qwencoder_lsp.engine.scheduler import Plan
 
+HINT_ROWS = 3  # tokens of the answer that are guessed before any of it is known
+
 
 @dataclass(slots=True)
 class Rows:
@@ -37,7 +39,8 @@ class Step:
         self._parts: dict[int, Rows] = {}
         self._jobs = plan.jobs
         for job, count in plan.prefill:
-            self._parts[id(job)] = Rows(job.next_rows(count), [], job.outputs(count))
+            spare = min(HINT_ROWS, pool.free + pool.idle - plan.rows) if len(plan.jobs) == 1 else 0
+            self._parts[id(job)] = self._prompt_rows(job, count, costs, spare)
         used = len(plan.decode) + sum(part.outputs for part in self._parts.values())
         room = context.n_outputs - used
         if pool.free < plan.rows + room:
@@ -49,6 +52,17 @@ class Step:
             self._parts[id(job)] = Rows(tokens, draft, len(tokens))
         self.rows = sum(len(part.tokens) for part in self._parts.values())
         self.outputs = sum(part.outputs for part in self._parts.values())
+
+    def _prompt_rows(self, job: Job, count: int, costs: Costs, spare: int) -> Rows:
+        """The next part of its prompt; behind the last one a short draft of the answer's beginning, at most `spare` tokens, where that pays."""
+        tokens, outputs = job.next_rows(count), job.outputs(count)
+        begun = job.request.copies is not None or job.guide is not None
+        if not begun or not outputs or job.request.score_from is not None or spare <= 0:
+            return Rows(tokens, [], outputs)
+        alone = costs.draft(1)
+        beside = alone - costs.table(count)
+        draft = job.draft(lambda rows: beside + costs.table(count + rows - 1, rows), 1, spare, spare)
+        return Rows(np.concatenate((tokens, np.asarray(draft, np.int32))), draft, 1 + len(draft))
 
     def run(self) -> int:
         """llama_decode's status. Raises EngineFailed."""

@@ -17,7 +17,7 @@ from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.budget import fim_budget
-from qwencoder_lsp.prompt.chat import render_chat
+from qwencoder_lsp.prompt.chat import code_block, render_chat
 from qwencoder_lsp.prompt.fim import render_fim
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.settings import Settings
@@ -72,7 +72,8 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     messages = [Message("system" if m.role == "developer" else m.role, m.content) for m in body.messages]
     tokens = render_chat(messages, tokenizer)
     limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
-    request = _request(body, engine, tokenizer, limit, body.top_logprobs)
+    request = _request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
+    request = replace(request, copies=code_block(messages, tokens, tokenizer))
     return Plan(model, engine, tokenizer, _candidates(request, [tokens], body.n))
 
 
@@ -128,7 +129,7 @@ def _fill(text: str | list[int], body: CompletionBody, engine: EngineProcess, to
 
 
 def _request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
-    """What all choices have in common; without a prompt."""
+    """What all choices have in common; without a prompt. top_logprobs None: the answer shows no log-probabilities at all."""
     if any(not 0 <= token < engine.info.n_vocab for token in body.logit_bias):
         raise FieldError("logit_bias", f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
     end = tuple(sorted(tokenizer.special.end))
@@ -143,6 +144,7 @@ def _request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, 
         presence_penalty=body.presence_penalty,
         frequency_penalty=body.frequency_penalty,
         logit_bias=tuple(bias.items()),
+        logprobs=top_logprobs is not None,
         top_logprobs=top_logprobs or 0,
     )
     return Generate(

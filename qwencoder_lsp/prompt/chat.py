@@ -23,6 +23,7 @@ from qwencoder_lsp.errors import RequestError
 
 log = logging.getLogger(__name__)
 
+FENCE = re.compile(r"^```[^\s`]*$", re.MULTILINE)  # what opens and what closes a block
 ROLES = ("system", "user", "assistant")
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -48,6 +49,20 @@ def render_chat(messages: Sequence[Message], tokenizer: Tokenizer) -> list[int]:
     except TEMPLATE_FAULTS as error:
         log.warning("The model's chat template failed (%s); ChatML is used instead.", type(error).__name__)
         return _tokens(_render(CHATML, messages, nonce), messages, nonce, tokenizer)
+
+
+def code_block(messages: Sequence[Message], tokens: Sequence[int], tokenizer: Tokenizer) -> int | None:
+    """Where in `tokens`, the rendered conversation, the last message's last code block with a language begins, its fence included.
+
+    An answer that rewrites that code is likely to begin in the same way. None without such a block.
+    """
+    fences = FENCE.findall(messages[-1].content)
+    opening = fences[(len(fences) - 1) // 2 * 2] if fences else "```"
+    if opening == "```":
+        return None
+    needle = tokenizer.tokenize(opening)
+    places = range(len(tokens) - len(needle), -1, -1)
+    return next((at for at in places if tokens[at] == needle[0] and list(tokens[at : at + len(needle)]) == needle), None)
 
 
 def _render(template: str, messages: Sequence[Message], nonce: str) -> str:

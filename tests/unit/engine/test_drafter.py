@@ -248,3 +248,19 @@ def test_replayed_new_code_loses_less_than_3_per_cent() -> None:
 def test_replayed_foreign_code_loses_less_than_3_per_cent() -> None:
     texts = [tokenise(inspect.getsource(m)) for m in (argparse, configparser, csv, shlex, textwrap)]
     assert speedup([(a[:2000], b[300:700]) for a in texts for b in texts if a is not b]) >= 0.97
+
+
+def test_a_named_source_is_guessed_before_anything_was_copied_and_given_up_at_the_first_difference() -> None:
+    prompt = [7, 8, 9, *range(100, 140), 1, 2]
+    drafter = Drafter(prompt, copies=3)
+    assert drafter.draft(gpu)[:3] == [100, 101, 102]
+    drafter.extend([500])
+    assert drafter.draft(gpu) == []
+
+
+def test_a_draft_ends_where_the_answer_would() -> None:
+    end = 999
+    prompt = [*range(100, 120), end, *range(300, 340), *range(100, 112)]
+    drafter = Drafter(prompt, ends=(end,))
+    draft = drafter.draft(gpu)
+    assert draft == list(range(112, 120))

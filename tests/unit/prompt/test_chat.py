@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qwencoder_lsp.core.prompt import Message
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import RequestError
-from qwencoder_lsp.prompt.chat import render_chat
+from qwencoder_lsp.prompt.chat import code_block, render_chat
 
 CHATML_HELLO = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
 HELLO = [Message("user", "hello")]
@@ -59,3 +59,21 @@ def test_a_missing_or_failing_template_falls_back_to_chatml(template: str, caplo
 def test_no_message_or_an_unknown_role_is_refused(messages: list[Message]) -> None:
     with pytest.raises(RequestError):
         render_chat(messages, ByteTokenizer())
+
+
+def test_the_last_code_block_of_the_last_message_is_found_with_its_fence() -> None:
+    tokenizer = ByteTokenizer()
+    messages = [Message("user", "```go\nx\n```"), Message("assistant", "ok"), Message("user", "Fix:\n```python\na = 1\n```\nand\n```python\nb = 2\n```\n")]
+    tokens = render_chat(messages, tokenizer)
+    at = code_block(messages, tokens, tokenizer)
+    assert at is not None
+    assert tokens[at:] == tokens[-len(tokens[at:]) :]
+    text = bytes(t for t in tokens[at:] if t < 256).decode()
+    assert text.startswith("```python\nb = 2")
+
+
+@pytest.mark.parametrize("content", ["no code", "```\nunnamed\n```", ""])
+def test_without_a_named_code_block_there_is_nothing_to_copy(content: str) -> None:
+    tokenizer = ByteTokenizer()
+    messages = [Message("user", content)]
+    assert code_block(messages, render_chat(messages, tokenizer), tokenizer) is None
