@@ -10,7 +10,7 @@ from qwencoder_lsp.engine.costs import Costs
 ENOUGH_S = 4.0  # the order is by use; what is not measured in this time is filled in from the shapes of the curves, and by later steps
 ROWS = (
     *((1, 1), (1, 1), (1, 1), (1, 1), (48, 1), (8, 8), (32, 32), (16, 16), (64, 64), (4, 4), (128, 1)),
-    *((8, 8), (32, 32), (16, 16), (64, 64), (4, 4), (1, 1), (1, 1), (16, 1), (32, 1), (2, 2)),
+    *((8, 8), (32, 32), (16, 16), (64, 64), (4, 4), (128, 1), (1, 1), (1, 1), (16, 1), (32, 1), (2, 2)),
 )  # drafts twice: one disturbed step would keep a size from ever being tried, and so from being corrected
 STEEPEST = 1.3  # times the usual shape
 

@@ -16,6 +16,11 @@ SLOW, FAST = 1.0 / 8, 1.0 / 2  # how quickly the load estimate follows steps tha
 BETTER = 0.97  # of a point of a curve; smaller gains are noise
 TRUST = 0.3  # how far one faster step moves a known point towards it: the best of many noisy steps would be too good
 MIN_LOAD, MAX_LOAD = 0.7, 20.0
+# Attention over what is in memory comes on top. On the CPU llama.cpp computes it row by row over each row's own sequence, or, from 64 rows on
+# (GGML_FA_TILE_Q), in tiles of 64 rows over the cells of all sequences that have rows in the step. Behind 1500 tokens 63 rows take 582 ms, 64 take
+# 396, and 65 take 473. In units of a decode of one row:
+TILE = 64
+PER_ROW_AND_CELL, PER_TILE_AND_CELL = 1.7e-4, 4.4e-3
 
 Point = tuple[int, int, float]  # rows, of them with logits, milliseconds
 
@@ -26,6 +31,7 @@ class Costs:
     def __init__(self, points: Iterable[Point] = ()) -> None:
         self._plain, self._full = _Curve(PLAIN), _Curve(FULL)
         self.load = 1.0
+        self.tiled = True  # whether the account of attention holds: not on a GPU
         self.changed = False
         for point in points:
             self.measured(*point)
@@ -48,24 +54,19 @@ class Costs:
         """The same for a step in which all rows need logits."""
         return self._full.at(rows)
 
-    def now(self, rows: int, outputs: int = 1) -> float:
+    def attention(self, rows: int, reach: float, cells: float) -> float:
+        """Milliseconds to look at what is in memory. reach: tokens that the rows look at, summed over the rows; cells: tokens of their sequences."""
+        if not self.tiled:
+            return 0.0
+        return self._full.at(1) * (PER_ROW_AND_CELL * reach if rows < TILE else PER_TILE_AND_CELL * -(-rows // TILE) * cells)
+
+    def now(self, rows: int, outputs: int = 1, attention: float = 0.0) -> float:
         """Milliseconds that such a step is expected to take now."""
-        return self.table(rows, outputs) * self.load
+        return (self.table(rows, outputs) + attention) * self.load
 
-    def rows_within(self, budget_ms: float, most: int, outputs: int = 1) -> int:
-        """The most rows, up to `most`, that are expected to take at most `budget_ms` now; at least 1."""
-        low, high = 1, max(1, most)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.now(middle, outputs) <= budget_ms:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-    def observe(self, rows: int, outputs: int, ms: float) -> None:
+    def observe(self, rows: int, outputs: int, ms: float, attention: float = 0.0) -> None:
         """A step took `ms`. The curves follow steps that were faster only, since everything else that happens makes them slower."""
-        ratio = ms / self.table(rows, outputs)
+        ratio = ms / (self.table(rows, outputs) + attention)
         weight = FAST if ratio < self.load else SLOW
         self.load = min(MAX_LOAD, max(MIN_LOAD, self.load + weight * (ratio - self.load)))
         curve = self._full if outputs >= rows else self._plain if outputs <= 1 else None

@@ -67,7 +67,7 @@ class KVPool:
     def __init__(self, memory: Memory, n_seq: int, n_cells: int, tier: HostTier | None = None, idle_cells: int | None = None) -> None:
         self._memory = memory
         self._sequences = [Sequence(i) for i in range(n_seq)]
-        self._scratch = n_seq
+        self.scratch = n_seq
         self._owners = np.zeros(n_cells, np.int32)  # how many sequences own each cell
         self._tier = tier
         self._idle_cells = n_cells if idle_cells is None else idle_cells
@@ -244,11 +244,11 @@ class KVPool:
         self.cut(sequence, first * BLOCK)
         for block in blocks:
             start = len(sequence.tokens)
-            if not self._memory.write(self._scratch, block.data):
+            if not self._memory.write(self.scratch, block.data):
                 log.warning("a block of %d tokens could not be restored", len(block.tokens))
                 break
-            self._memory.copy(self._scratch, sequence.id, start, start + BLOCK)
-            self._memory.truncate(self._scratch, 0)
+            self._memory.copy(self.scratch, sequence.id, start, start + BLOCK)
+            self._memory.truncate(self.scratch, 0)
             self.extend(sequence, block.tokens)
         sequence.restored = max(0, len(sequence.tokens) - have)
         self._tier.touch(keys[: first + len(blocks)])
@@ -260,9 +260,9 @@ class KVPool:
         for i, key in enumerate(keys):
             if key not in self._tier:
                 start = i * BLOCK
-                self._memory.copy(sequence.id, self._scratch, start, start + BLOCK)
-                data = self._memory.read(self._scratch)
-                self._memory.truncate(self._scratch, 0)
+                self._memory.copy(sequence.id, self.scratch, start, start + BLOCK)
+                data = self._memory.read(self.scratch)
+                self._memory.truncate(self.scratch, 0)
                 self._tier.put(key, sequence.tokens[start : start + BLOCK], data)
         self._tier.touch(keys)
 

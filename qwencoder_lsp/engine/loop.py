@@ -301,7 +301,7 @@ class Engine:
             self._threads.observe(foreign)
         lane.context.set_threads(self._threads.count)
         self._flag.clear()
-        if not self._enter(plan, self._costs.now(step.rows, step.outputs)):
+        if not self._enter(plan, self._costs.now(step.rows + step.padding, step.outputs, step.attention)):
             return
         start = time.perf_counter()
         try:
@@ -323,7 +323,7 @@ class Engine:
             log.warning("no slot for %d rows though %d cells are free", step.rows, lane.pool.free)
             self._end(max(plan.jobs, key=lambda j: (j.request.priority, j.arrival)), "length")
         else:
-            self._costs.observe(step.rows, step.outputs, ms)
+            self._costs.observe(step.rows + step.padding, step.outputs, ms, step.attention)
             self._finish_step(step, plan, ms)
 
     def _finish_step(self, step: Step, plan: Plan, ms: float) -> None:

@@ -126,6 +126,7 @@ def _load(spec: EngineSpec, wire: Wire) -> Engine:
     engine = Engine(load, costs, threads, wire.send)
     lanes = engine.lanes
     assert lanes is not None
+    costs.tiled = not lanes.model.on_gpu
     if not spec.costs:
         calibrate.measure(lanes.typing.context, costs)
     gpu = lanes.model.on_gpu

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.costs import TILE, Costs
 from qwencoder_lsp.engine.job import Job
 from qwencoder_lsp.engine.protocol import Priority
 
@@ -23,7 +23,11 @@ SHARE = 0.05  # of the time, for the levels that are held back
 SLACK = 2.0  # a prompt may be overtaken by shorter ones until it has waited this many times its own cost
 CLASS_MS = {Priority.REVIEW: 5000.0}  # as if it had come so much later
 MAX_ABORTS = 3  # a request whose steps were broken off so often is left to finish one
-LEAST_CHUNK, TILE = 16, 16  # rows
+LEAST_CHUNK = 16  # rows
+SIZES = (16, 24, 32, 40, 48, 56, TILE - 1)  # of a step with less than a tile
+OVER = 1.4  # a step with a whole tile may be so much longer than its budget if
+AS_FAST = 0.92  # of the best rate: then the larger step is taken
+FASTER = 1.2  # it computes so many times as much of the prompt per millisecond
 STRETCH = 1.25  # a step may be so much longer if that finishes a prompt: its answer begins a whole step earlier
 SPECULATE_UP_TO = 2  # requests that generate at once: with more, each drafted row costs nearly as much as a step of its own
 
@@ -110,15 +114,13 @@ class Scheduler:
             if plan.patient:
                 budget = min(budget, PATIENT_MS)
             if budget < float("inf"):
-                room = max(LEAST_CHUNK, min(room, self._costs.rows_within(budget, self._max_rows, len(plan.decode) + 1) - len(plan.decode)))
+                room = min(room, self._chunk(plan.decode, waiting[0], budget))
         for job in waiting:
             if room <= 0 or outputs <= 0:
                 break
             count = min(job.remaining if job.remaining <= room * STRETCH else room, self._max_rows - plan.rows)
             if job.request.score_from is not None:
                 count = min(count, outputs)
-            elif count < job.remaining and count > TILE:
-                count -= count % TILE
             plan.prefill.append((job, count))
             room -= count
             outputs -= count if job.request.score_from is not None else int(job.generates)
@@ -128,10 +130,31 @@ class Scheduler:
             plan.limit = min(self._max_outputs // len(plan.decode), self._max_rows) - 1
         return plan
 
+    def _chunk(self, decode: Sequence[Job], job: Job, budget_ms: float) -> int:
+        """How many rows of prompts, `job`'s first, to put beside the rows of `decode`: what computes fastest within the budget."""
+        readers = len(decode)
+        held = sum(j.computed for j in decode)
+        best, best_rate = LEAST_CHUNK, 0.0
+        for rows in (*SIZES, *range(TILE, self._max_rows + 1, TILE)):
+            count = rows - readers
+            if count < LEAST_CHUNK:
+                continue
+            attention = self._costs.attention(rows, held + count * (job.computed + count / 2), held + job.computed + count)
+            ms = self._costs.now(rows, readers + 1, attention)
+            rate = count / ms
+            fits = ms <= budget_ms or (rows == TILE and ms <= OVER * budget_ms and rate >= FASTER * best_rate)
+            if not fits and best_rate:
+                if rows > TILE:
+                    break
+                continue
+            if rate >= AS_FAST * best_rate:
+                best, best_rate = count, max(rate, best_rate)
+        return best
+
     def _budget(self, plan: Plan, waiting: int) -> float:
         readers = sum(1 for j in plan.decode if j.streaming)
         if readers:
-            return STREAM_MS * min(MOST_STREAM_FACTOR, 1.0 + (waiting - 1) / 2)
+            return STREAM_MS * min(MOST_STREAM_FACTOR, waiting)
         if plan.level == 0:
             return float("inf") if self._can_abort else NO_ABORT_MS
         return QUIET_MS

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from qwencoder_lsp.engine.binding import Context
-from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.costs import TILE, Costs
 from qwencoder_lsp.engine.job import Job
 from qwencoder_lsp.engine.kvpool import KVPool
 from qwencoder_lsp.engine.scheduler import Plan
 
 HINT_ROWS = 3  # tokens of the answer that are guessed before any of it is known
+PADDED = 0.97  # of the time without, that padding may take at most
 
 
 @dataclass(slots=True)
@@ -52,6 +53,10 @@ class Step:
             self._parts[id(job)] = Rows(tokens, draft, len(tokens))
         self.rows = sum(len(part.tokens) for part in self._parts.values())
         self.outputs = sum(part.outputs for part in self._parts.values())
+        sizes = [(len(self._parts[id(job)].tokens), job.computed) for job in self._jobs]
+        reach, cells = sum(n * (held + n / 2) for n, held in sizes), sum(n + held for n, held in sizes)
+        self.padding = self._padding(costs, reach, cells)
+        self.attention = costs.attention(self.rows + self.padding, reach, cells)
 
     def _prompt_rows(self, job: Job, count: int, costs: Costs, spare: int) -> Rows:
         """The next part of its prompt; behind the last one a short draft of the answer's beginning, at most `spare` tokens, where that pays."""
@@ -64,6 +69,14 @@ class Step:
         draft = job.draft(lambda rows: beside + costs.table(count + rows - 1, rows), 1, spare, spare)
         return Rows(np.concatenate((tokens, np.asarray(draft, np.int32))), draft, 1 + len(draft))
 
+    def _padding(self, costs: Costs, reach: float, cells: int) -> int:
+        """Rows of nothing that make the last micro-batch a whole tile, where that is faster than row by row."""
+        last = self.rows % self._context.n_ubatch
+        if not costs.tiled or last >= TILE or self._pool.free < self.rows + TILE - last:
+            return 0
+        by_row = costs.table(last) + costs.attention(last, reach * last / self.rows, cells)
+        return TILE - last if last and costs.table(TILE) + costs.attention(TILE, reach, cells) < PADDED * by_row else 0
+
     def run(self) -> int:
         """llama_decode's status. Raises EngineFailed."""
         batch = self._context.batch
@@ -72,7 +85,13 @@ class Step:
             assert job.sequence is not None
             part = self._parts[id(job)]
             part.start = batch.add(part.tokens, len(job.sequence.tokens), job.sequence.id, part.outputs)
-        return self._context.decode()
+        if not self.padding:
+            return self._context.decode()
+        batch.add(np.zeros(self.padding, np.int32), 0, self._pool.scratch, 0)
+        try:
+            return self._context.decode()
+        finally:
+            self._context.truncate(self._pool.scratch, 0)
 
     def take(self, job: Job) -> str:
         """The step is done: note what the memory holds now, choose tokens. Returns why the request is over, or "".

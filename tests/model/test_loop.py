@@ -31,6 +31,7 @@ from qwencoder_lsp.engine.protocol import (
     Unloaded,
     Vectors,
 )
+from qwencoder_lsp.engine.step import Step
 
 pytestmark = pytest.mark.model
 
@@ -193,6 +194,21 @@ def test_copied_text_is_drafted_and_comes_out_the_same(running: Running) -> None
     drafted, done = running.end(running.post(tokens, 60))
     assert drafted == plain
     assert done.accepted_tokens > 20
+
+
+def test_rows_of_nothing_that_fill_a_tile_change_no_answer_and_leave_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, padded = running.tokens(CODE)[:430], list[int]()
+    plain = running.end(running.post(tokens, 1, score_from=420))[1].scores
+    run = Step.run
+    monkeypatch.setattr(Step, "run", lambda step: (padded.append(step.padding), run(step))[1])
+    other = running.tokens("x = 1\n") + tokens
+    running.end(running.post(other[:370], 0))
+    scores = running.end(running.post(other[:432], 1, score_from=422))[1].scores
+    assert max(padded) > 0
+    assert len(scores) == len(plain[:10])
+    assert scores == pytest.approx(plain[:10], abs=0.5)
+    for lane in ("typing", "bulk"):
+        assert running.engine.lanes and running.engine.lanes[lane].context.length(running.engine.lanes[lane].pool.scratch) == 0
 
 
 @pytest.mark.filterwarnings("ignore:llama_token_get_attr is deprecated")  # llguidance still calls it

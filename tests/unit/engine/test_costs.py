@@ -39,12 +39,13 @@ def test_rows_with_logits_come_on_top_of_a_prompts_rows() -> None:
     assert costs.table(8, 8) == costs.draft(8) == 100.0
 
 
-@given(points, st.floats(1, 5000), st.integers(1, 2048))
-def test_the_rows_within_a_budget_are_the_most_that_fit(known: list[Point], budget: float, most: int) -> None:
-    costs = Costs(known)
-    rows = costs.rows_within(budget, most)
-    assert 1 <= rows <= most
-    assert rows == 1 or costs.now(rows) <= budget
+def test_attention_is_by_row_below_a_tile_and_by_tile_above() -> None:
+    costs = Costs([(1, 1, 20.0)])
+    assert costs.attention(64, 64 * 1500, 1500) < costs.attention(63, 63 * 1500, 1500)  # one long sequence
+    assert costs.attention(63, 63 * 200, 2400) < costs.attention(64, 64 * 200, 2400)  # many short ones
+    assert costs.attention(128, 0, 1000) == 2 * costs.attention(64, 0, 1000)
+    costs.tiled = False
+    assert costs.attention(64, 64 * 1500, 1500) == 0.0
 
 
 def test_steps_that_take_longer_raise_the_load_and_leave_the_curve() -> None:

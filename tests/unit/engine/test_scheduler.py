@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.costs import TILE, Costs
 from qwencoder_lsp.engine.job import Job
 from qwencoder_lsp.engine.kvpool import Sequence
 from qwencoder_lsp.engine.protocol import Generate, Priority
 from qwencoder_lsp.engine.scheduler import MAX_ABORTS, STREAM_MS, Plan, Scheduler
 
 COSTS = ((1, 1, 25.0), (8, 8, 100.0), (64, 1, 440.0), (128, 1, 650.0), (256, 1, 1200.0), (512, 1, 2300.0))
+FAST = ((1, 1, 18.0), (8, 8, 76.0), (16, 1, 95.0), (64, 1, 250.0), (128, 1, 505.0))
 _ids = iter(range(1, 1_000_000))
 
 
@@ -60,6 +61,19 @@ def test_a_prompt_that_comes_while_somebody_reads_is_cut_to_the_budget_of_a_step
     assert len(plan.decode) == 1
     assert 16 <= chunk(plan) < 64
     assert Costs(COSTS).table(plan.rows) <= STREAM_MS
+
+
+def test_behind_a_long_prefix_a_step_is_one_whole_tile() -> None:
+    plan = Scheduler(Costs(FAST), max_rows=2048, max_outputs=64, can_abort=True).plan([job(50, 49, reading=True), job(3000, 1500)])
+    assert plan
+    assert plan.rows == TILE
+
+
+def test_beside_many_short_streams_a_step_stays_below_a_tile() -> None:
+    readers = [job(340, 339, reading=True) for _ in range(7)]
+    plan = Scheduler(Costs(FAST), max_rows=2048, max_outputs=64, can_abort=True).plan([*readers, job(1700)])
+    assert plan
+    assert plan.rows == TILE - 1
 
 
 def test_on_a_loaded_machine_the_chunk_is_smaller() -> None:
