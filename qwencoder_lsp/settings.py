@@ -47,6 +47,13 @@ class Completion(_Section):
     max_suffix: int | None = Field(
         None, ge=0, le=8192, description="Tokens after the cursor; empty: chosen by the machine's speed.", json_schema_extra=USER
     )
+    ahead: bool = Field(True, description="While a suggestion is shown, prepare what comes behind it.", json_schema_extra=PROJECT)
+    eagerness: str = Field(
+        "balanced",
+        pattern="^(quiet|balanced|eager)$",
+        description="How sure the model must be before something is shown: quiet, balanced or eager.",
+        json_schema_extra=PROJECT,
+    )
     languages_off: tuple[str, ...] = Field((), description="LSP language ids without completion.", json_schema_extra=PROJECT)
     paths_off: tuple[str, ...] = Field((), description="Glob patterns of paths in the workspace without completion.", json_schema_extra=PROJECT)
 

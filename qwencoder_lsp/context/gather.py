@@ -9,6 +9,7 @@ Nothing here grows with the size of the document, except copying the part that i
 from __future__ import annotations
 
 from qwencoder_lsp.context.repository import locate
+from qwencoder_lsp.context.split import Split, Splits, line_start
 from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.settings import Settings
@@ -17,21 +18,39 @@ PREFIX, SUFFIX = 32_768, 8_192  # characters when no token limit is set: about 8
 PER_TOKEN = 6  # more characters than a token of source code has on average (3 to 4), so that the token limit decides
 
 
-def gather(snapshot: Snapshot, offset: int, settings: Settings) -> PromptParts:
-    """The parts around `offset` (0 to the length of the text)."""
-    limits = settings.completion
-    start = prefix_start(snapshot.text, offset, PREFIX if limits.max_prefix is None else limits.max_prefix * PER_TOKEN)
-    end = suffix_end(snapshot.text, offset, SUFFIX if limits.max_suffix is None else limits.max_suffix * PER_TOKEN)
+def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits | None = None) -> PromptParts:
+    """The parts around `offset` (0 to the length of the text). splits: where those of earlier keystrokes are kept."""
+    text = snapshot.text
+    split = splits.get(snapshot.uri, text, offset) if splits else None
+    if split is None:
+        split = _split(text, offset, settings)
+        if splits:
+            splits.put(snapshot.uri, split)
     place = locate(snapshot.path, snapshot.root)
     return PromptParts(
-        prefix=snapshot.text[start:offset].replace("\r\n", "\n"),
-        suffix=snapshot.text[offset:end].replace("\r\n", "\n"),
+        prefix=split.prefix.replace("\r\n", "\n"),
+        suffix=split.suffix.replace("\r\n", "\n"),
         path=place.path,
         repo=place.repo,
         language=snapshot.language,
-        prefix_omitted=start,
-        suffix_omitted=len(snapshot.text) - end,
+        prefix_omitted=split.start,
+        suffix_omitted=max(0, len(text) - offset - len(split.suffix)),
+        typed=text[split.cut : offset].replace("\r\n", "\n"),
     )
+
+
+def around(snapshot: Snapshot, offset: int) -> tuple[str, str]:
+    """The text on both sides of `offset`, as much of it as is ever sent, with "\\n" as its only line ending."""
+    start, end = prefix_start(snapshot.text, offset, PREFIX), suffix_end(snapshot.text, offset, SUFFIX)
+    return snapshot.text[start:offset].replace("\r\n", "\n"), snapshot.text[offset:end].replace("\r\n", "\n")
+
+
+def _split(text: str, offset: int, settings: Settings) -> Split:
+    limits = settings.completion
+    cut = line_start(text, offset)
+    start = prefix_start(text, cut, PREFIX if limits.max_prefix is None else limits.max_prefix * PER_TOKEN)
+    end = suffix_end(text, offset, SUFFIX if limits.max_suffix is None else limits.max_suffix * PER_TOKEN)
+    return Split(start, text[start:cut], text[offset:end])
 
 
 def prefix_start(text: str, offset: int, limit: int) -> int:

@@ -20,7 +20,8 @@ class Snippet:
 class PromptParts:
     """What surrounds the cursor.
 
-    prefix, suffix: the text before and after it, possibly cut far away from it.
+    prefix, suffix: the text before and after it, possibly cut far away from it. typed: what stands between the prefix and the cursor: text that is
+    being written, so that all the rest stays as it is from one keystroke to the next.
     path: relative to the repository, with forward slashes; repo: the repository's name.
     prefix_omitted, suffix_omitted: code points of the document that were left out already.
     """
@@ -33,6 +34,7 @@ class PromptParts:
     snippets: tuple[Snippet, ...] = ()
     prefix_omitted: int = 0
     suffix_omitted: int = 0
+    typed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

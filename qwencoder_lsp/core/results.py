@@ -20,7 +20,8 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN."""
+    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN. confidence: the mean log-probability of the answer's
+    tokens, None where there are none."""
 
     suggestion: Suggestion | None
     reason: Reason
@@ -28,6 +29,7 @@ class Completion:
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    confidence: float | None = None
 
 
 class Severity(str, Enum):

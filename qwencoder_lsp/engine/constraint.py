@@ -14,7 +14,7 @@ import llguidance
 import llguidance.numpy
 import numpy as np
 
-from qwencoder_lsp.engine.healing import PrefixMatcher, VocabularyIndex
+from qwencoder_lsp.engine.healing import BYTE_PREFIX, PrefixMatcher, VocabularyIndex
 from qwencoder_lsp.engine.protocol import Constraint
 from qwencoder_lsp.engine.sampler import Logits
 from qwencoder_lsp.errors import EngineFailed, RequestError
@@ -54,6 +54,10 @@ class Matcher:
         self._check()
         addend = _ADDEND.take(self._bits.view(np.uint8), axis=0).reshape(-1)
         return np.add(logits, addend[: len(logits)], out=out)
+
+    def log_total(self, logits: Logits) -> float | None:
+        """Always None: log-probabilities are those among all tokens."""
+        return None
 
     def allows(self, token: int) -> bool:
         """Whether the token may come next."""
@@ -133,12 +137,12 @@ class ConstraintCompiler:
 
     def ready_for(self, constraint: Constraint) -> bool:
         """Whether `matcher(constraint)` may be called. The first look starts what has to be built: 0.4 s for a prefix, up to 2 s for the others."""
-        return self._index.ready if constraint.kind == "prefix" else self._tokenizer.ready
+        return self._index.ready if constraint.kind in BYTE_PREFIX else self._tokenizer.ready
 
     def matcher(self, constraint: Constraint) -> Matcher | PrefixMatcher:
         """A fresh Matcher. Raises RequestError, or EngineFailed when this vocabulary cannot be read."""
         try:
-            if constraint.kind == "prefix":
+            if constraint.kind in BYTE_PREFIX:
                 return PrefixMatcher(self._index.get(), constraint.value.encode("utf-8", "surrogatepass"))
             return Matcher(self._tokenizer.get(), constraint, self._n_vocab)
         except _BuildError as error:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from qwencoder_lsp.engine.sampler import Logits
 from qwencoder_lsp.errors import RequestError
 
+BYTE_PREFIX = frozenset({"prefix", "heal"})  # the kinds of constraints that this is about
 CACHED = 32  # sets of allowed tokens that are kept; the largest, behind a single space, takes 0.2 MB
 
 
@@ -76,6 +77,14 @@ class PrefixMatcher:
         out.fill(-np.inf)
         out[ids] = values
         return out
+
+    def log_total(self, logits: Logits) -> float | None:
+        """log(sum(exp)) over the tokens that fit: the bytes are given, so their own probability says nothing of the answer."""
+        if self.done:
+            return None
+        values = logits[self._index.fitting(self._missing)].astype(np.float64)
+        top = values.max()
+        return float(top + np.log(np.exp(values - top).sum()))
 
     def allows(self, token: int) -> bool:
         """Whether the token may come next."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qwencoder_lsp.engine.drafter import Drafter
+from qwencoder_lsp.engine.healing import BYTE_PREFIX
 from qwencoder_lsp.engine.kvpool import Sequence, common
 from qwencoder_lsp.engine.protocol import Chunk, Done, Generate
 from qwencoder_lsp.engine.sampler import Filter, Logits, Pick, Sampler, logprob_of
@@ -53,6 +54,7 @@ class Job:
         self.aborts = 0  # steps broken off since the last one that was finished
         self.stepped_ms = 0.0
         self.native_ms = 0.0  # inside llama_decode since the first token
+        self.evaluated = 0  # rows computed
         self._prompt: Ids = np.asarray(request.tokens, np.int32)
         self._piece = piece
         self._logprobs = request.sampling.logprobs or bool(request.suffix)
@@ -60,6 +62,8 @@ class Job:
         self._drafter: Drafter | None = Drafter(request.tokens, request.stop_tokens, request.copies) if request.speculate else None
         self._stops = StopState(request.stops, now_ms)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        healed = request.constraint.value if request.constraint and request.constraint.kind == "heal" else ""
+        self._hidden = len(healed)  # characters at the start of the answer that belong to the prompt
         self._text: list[str] = []
         self._unsent: list[Pick] = []
         self._forced = False  # the draft is what the constraint leaves no choice about
@@ -219,6 +223,7 @@ class Job:
             preempted=self._preempted,
             native_ms=self.native_ms,
             scores=tuple(self.scores),
+            evaluated_tokens=self.evaluated,
         )
         return self.chunk(), done
 
@@ -268,14 +273,22 @@ class Job:
         if self._drafter:
             self._drafter.extend([pick.token])
         self.output.append(pick.token)
-        self._unsent.append(pick)
-        text, reason = self._stops.feed(self._decoder.decode(self._piece(pick.token)))
+        hidden = self._hidden
+        text = self._visible(self._decoder.decode(self._piece(pick.token)))
+        if text or not hidden:  # a token that only spells what was there before is no part of the answer
+            self._unsent.append(pick)
+        text, reason = self._stops.feed(text)
         self._text.append(text)
         if reason:
             return reason
-        if constrained and self.guide and self.guide.done and self.request.constraint and self.request.constraint.kind != "prefix":
+        if constrained and self.guide and self.guide.done and self.request.constraint and self.request.constraint.kind not in BYTE_PREFIX:
             return "constraint"
         return "length" if len(self.output) >= self.request.max_tokens else ""
+
+    def _visible(self, text: str) -> str:
+        hidden = min(self._hidden, len(text))
+        self._hidden -= hidden
+        return text[hidden:]
 
 
 def now_ms() -> float:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from qwencoder_lsp.engine.binding import ABORTED, NO_SLOT
 from qwencoder_lsp.engine.costs import Costs
 from qwencoder_lsp.engine.job import Job, now_ms
-from qwencoder_lsp.engine.lanes import BULK, MAX_OUTPUTS, MAX_ROWS, Lane, Lanes
+from qwencoder_lsp.engine.lanes import MAX_OUTPUTS, MAX_ROWS, Lanes
+from qwencoder_lsp.engine.placement import Placement
 from qwencoder_lsp.engine.protocol import (
     Calibrated,
     Cancel,
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 MAX_JOBS = 64
 MAX_SUFFIX = 8  # tokens of the suffix that are looked for
 ABORT_WORTH_MS = 50.0  # a step that ends sooner is not broken off: other requests have rows in it
-RESERVE = 64  # cells that must be free beside a prompt before it is begun
-SHARED_WORTH = 8  # tokens; a shorter common prefix is not waited for
 EMBED = "embed"  # the lane of embeddings, in plans
 DEADLINE_CHECK_S = 0.2
 
@@ -69,6 +68,7 @@ class Engine:
         self.lanes: Lanes | None = load(self._poke)
         self._flag = self.lanes.model.abort_flag
         self._scheduler = Scheduler(costs, max_rows=MAX_ROWS - MAX_OUTPUTS, max_outputs=MAX_OUTPUTS, can_abort=self.lanes.can_abort)
+        self._placement = Placement(self._jobs, self._scheduler.order, self._refuse, self._end)
 
     def post(self, message: ToEngine) -> None:
         """Hand over a message, and break off the running step if the message makes it pointless or overtakes it."""
@@ -161,7 +161,7 @@ class Engine:
             self._rest()
             return False
         lanes = self._loaded()
-        self._place(lanes)
+        self._placement.place(lanes)
         for job in [j for j in self._jobs.values() if j.sequence is not None and not j.generates and j.remaining <= 0]:
             self._end(job, "length")  # another request, or a step that was broken off, has computed the rest of a prompt to be warmed
         plan = self._scheduler.plan([j for j in self._jobs.values() if j.sequence is not None])
@@ -184,109 +184,6 @@ class Engine:
             self._send(Unloaded(tier.used))
         self._unload_wanted = False
 
-    def _place(self, lanes: Lanes) -> None:
-        """Give waiting requests a sequence, in the scheduler's order, as far as there is room."""
-        waiting = [j for j in self._jobs.values() if j.sequence is None]
-        full: set[str] = set()  # lanes in which an earlier one found no room: it would never get it if later, smaller ones went first
-        for job in sorted(waiting, key=lambda j: (level(j.request.priority), self._scheduler.order(j))):
-            try:
-                if not self._guide(lanes, job):
-                    continue
-                lane = self._lane_for(lanes, job)
-                if job.lane in full or self._wait_for_prefix(lane, job):
-                    continue
-                self._begin(lane, job)
-                if job.sequence is None:
-                    full.add(job.lane)
-            except QwencoderError as error:
-                self._drop(job)
-                self._fail(job.request.id, error)
-
-    def _guide(self, lanes: Lanes, job: Job) -> bool:
-        """Whether the request has what it needs to follow its constraint; the first JSON schema or regex waits until the vocabulary is read."""
-        constraint = job.request.constraint
-        if constraint is None or job.guide is not None:
-            return True
-        if not lanes.constraints.ready_for(constraint):
-            return False
-        job.guide = lanes.constraints.matcher(constraint)
-        return True
-
-    def _lane_for(self, lanes: Lanes, job: Job) -> Lane:
-        """Its lane, made or made larger if need be; what runs in it then goes on from host memory. Raises RequestError, EngineFailed."""
-        tokens = min(len(job.tokens) + job.request.max_tokens - len(job.output), lanes.most_tokens)
-        if not lanes.room_in(job.lane, tokens):
-            job.lane = BULK
-            if not lanes.room_in(BULK, tokens):
-                for other in self._jobs.values():
-                    if other.lane == BULK:
-                        other.sequence = None
-                lanes.grow(tokens)
-        return lanes[job.lane]
-
-    def _wait_for_prefix(self, lane: Lane, job: Job) -> bool:
-        """Whether another request is just computing a prefix that this one needs too."""
-        tokens = job.wanted
-        prefills = [j for j in self._jobs.values() if j.sequence is not None and j.lane == job.lane and j.remaining > 1]
-        urgent = [j for j in prefills if level(j.request.priority) <= level(job.request.priority)]
-        if not urgent:
-            return False
-        known = lane.pool.match(tokens, lane.root)
-        return any(j.shared(tokens) >= max(known, j.computed) + SHARED_WORTH for j in urgent)
-
-    def _begin(self, lane: Lane, job: Job) -> None:
-        reserve = min(job.request.max_tokens, RESERVE)
-        if not lane.pool.may_fit(job.wanted, lane.root, reserve) and not self._alone(job) and not self._less_urgent(job):
-            return
-        sequence = lane.pool.acquire(job.wanted, lane.root)
-        if sequence is None and self._take_from_another(lane, job, less_urgent=True):
-            sequence = lane.pool.acquire(job.wanted, lane.root)
-        if sequence is None:
-            return
-        job.begin(sequence)
-        while not lane.pool.make_room(job.remaining + reserve):
-            if not self._take_from_another(lane, job, less_urgent=True):
-                if self._alone(job):  # then the whole lane is its own, and the answer ends where the cells do
-                    return
-                lane.pool.release(sequence)
-                job.sequence = None
-                return
-
-    def _make_way(self, lane: Lane, plan: Plan) -> None:
-        """The lane is full of requests that run: one of them moves out, or ends where its cells do."""
-        first = min(plan.jobs, key=lambda j: (j.request.priority, j.arrival))
-        if self._alone(first):
-            self._end(first, "length")
-        elif any(level(j.request.priority) >= plan.level for j in self._neighbours(first)):
-            self._take_from_another(lane, first, less_urgent=False)
-        else:  # only more urgent ones are there, which must not make way for what they hold back
-            self._move_out(lane, first)
-
-    def _move_out(self, lane: Lane, job: Job) -> None:
-        assert job.sequence is not None
-        lane.pool.evict(job.sequence)
-        lane.pool.release(job.sequence)
-        job.sequence = None
-
-    def _neighbours(self, job: Job) -> list[Job]:
-        """The other requests that hold cells of its lane."""
-        return [j for j in self._jobs.values() if j is not job and j.lane == job.lane and j.sequence is not None]
-
-    def _less_urgent(self, job: Job) -> list[Job]:
-        return [j for j in self._neighbours(job) if level(j.request.priority) > level(job.request.priority)]
-
-    def _alone(self, job: Job) -> bool:
-        return not self._neighbours(job)
-
-    def _take_from_another(self, lane: Lane, job: Job, *, less_urgent: bool) -> bool:
-        """Move the sequence of the least urgent other request out to host memory; it goes on later. False when there is none."""
-        others = self._less_urgent(job) if less_urgent else self._neighbours(job)
-        if not others:
-            return False
-        loser = max(others, key=lambda j: (j.request.priority, j.arrival))
-        self._move_out(lane, loser)
-        return True
-
     def _run_plan(self, lanes: Lanes, plan: Plan) -> None:
         lane = lanes[plan.lane]
         for job, _ in plan.prefill:
@@ -295,7 +192,7 @@ class Engine:
                 return  # the plan no longer fits
         step = Step(lane.context, lane.pool, plan, self._costs)
         if not lane.pool.make_room(step.rows):
-            self._make_way(lane, plan)
+            self._placement.make_way(lane, plan)
             return
         if (foreign := self._others.poll()) is not None:
             self._threads.observe(foreign)
@@ -387,6 +284,10 @@ class Engine:
         if rest:
             self._send(rest)
         self._send(done)
+
+    def _refuse(self, job: Job, error: QwencoderError) -> None:
+        self._drop(job)
+        self._fail(job.request.id, error)
 
     def _fail(self, id: int, error: QwencoderError) -> None:
         self._send(Error(id, error.code, error.message, error.hint))

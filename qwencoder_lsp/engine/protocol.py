@@ -59,7 +59,8 @@ class Sampling:
 @dataclass(frozen=True, slots=True)
 class Constraint:
     """What the text must look like. kind: "json_schema" (value: the schema as JSON text), "regex", "choice" (value: JSON list of strings)
-    or "prefix" (value: text that the answer must begin with, in whatever tokens)."""
+    "prefix" (value: text that the answer must begin with, in whatever tokens) or "heal" (the same with text that was taken back from the end of
+    the prompt, so that it is not part of the answer's text)."""
 
     kind: str
     value: str
@@ -200,8 +201,8 @@ class Done:
     "cancelled" or "superseded".
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
-    broken off for something more urgent. native_ms: the part of decode_ms spent inside llama_decode.
-    scores: what Generate.score_from asked for.
+    broken off for something more urgent. evaluated: rows computed for this request, wrong guesses included.
+    native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for.
     """
 
     id: int
@@ -218,6 +219,7 @@ class Done:
     preempted: int = 0
     native_ms: float = 0.0
     scores: tuple[float, ...] = ()
+    evaluated_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

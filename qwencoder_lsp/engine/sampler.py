@@ -1,7 +1,8 @@
 """Logits to a token: bias, penalties, constraint, then greedy or a draw after top-k, top-p, min-p and temperature. NumPy only; knows nothing of text.
 
 The order is llama.cpp's (common/sampling.cpp: filters act on the distribution before temperature), the penalties' windows are those of vLLM for
-presence and frequency and of llama.cpp for repetition. Logarithms reported are those of the distribution that the model gave, before all of this.
+presence and frequency and of llama.cpp for repetition. Logarithms reported are those of the distribution that the model gave, before all of this;
+only where text was given that the answer has to begin with, they are those among the tokens that fit it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Filter(Protocol):
 
     def mask(self, logits: Logits, out: Logits | None = None) -> Logits:
         """`logits` with -inf for every forbidden token, in `out` (which may be `logits`) or in a new array."""
+        ...
+
+    def log_total(self, logits: Logits) -> float | None:
+        """log(sum(exp)) of what may come next, where log-probabilities are to be given among that; None: among all tokens."""
         ...
 
 
@@ -83,6 +88,8 @@ class Sampler:
                 changed = matcher.mask(changed, scratch.work)
             log_total, total = _log_total(logits, scratch.exp)
             token = self._draw(changed, scratch.exp, total if changed is logits else None)
+        if filtering and matcher is not None and self._logprobs and (among := matcher.log_total(logits)) is not None:
+            log_total = among
         if changed[token] == -math.inf:
             raise RequestError("The constraint leaves nothing to choose from.", "Loosen it, or drop logit_bias.")
         top: tuple[tuple[int, float], ...] = ()

@@ -2,8 +2,8 @@
 
 It answers from the JSON file that QWENCODER_SCRIPT names: {"default": text, "rules": [{"contains": part of the prompt, "text": answer}],
 "token_ms": milliseconds per character, "prefill_ms": milliseconds before the first, "busy_above": requests that may run at once}. The first rule
-that matches wins; a rule with "constraint" wants that in the request's constraint as well, and a list of texts answers the candidates in turn.
-Tokens are bytes, each with the log-probability -0.1.
+that matches wins (behind the prompt stand what the answer has to begin with, and `<|cursor|>`); a rule with "constraint" wants that in the
+request's constraint as well, and a list of texts answers the candidates in turn. Tokens are bytes, each with the log-probability -0.1.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ class ScriptedEngine:
         self._send(Done(request.id, reason, len(request.tokens), 0, count, 0.0, prefill_ms, decode_ms, scores=scores))
 
     def _text(self, request: Generate) -> str:
-        prompt = ByteTokenizer().text(request.tokens)
+        healed = request.constraint.value if request.constraint and request.constraint.kind == "heal" else ""
+        prompt = f"{ByteTokenizer().text(request.tokens)}{healed}<|cursor|>"
         constraint = request.constraint.value if request.constraint else ""
         for rule in self._script.get("rules", []):
             if rule.get("contains", "") in prompt and rule.get("constraint", "") in constraint:

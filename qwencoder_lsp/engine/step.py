@@ -100,6 +100,7 @@ class Step:
         """
         assert job.sequence is not None
         part = self._parts[id(job)]
+        job.evaluated += len(part.tokens)
         if job.request.score_from is not None:
             self._pool.extend(job.sequence, part.tokens)
             return job.score(part.outputs, lambda i: self._context.logits(part.first + i))
@@ -121,6 +122,7 @@ class Step:
             kept = self._context.length(job.sequence.id) - len(job.sequence.tokens)
             if part.outputs:
                 kept = min(kept, len(part.tokens) - part.outputs)
+            job.evaluated += max(0, kept)
             if kept > 0:
                 self._pool.extend(job.sequence, part.tokens[:kept])
             self.forget(job)

@@ -56,12 +56,13 @@ STOP_S = 3.0
 class EngineProcess:
     """One running engine. Make it with `start`; it ends with `stop`, or by itself when its pipe closes.
 
-    loaded: whether its model is in memory. costs: the last Calibrated, empty before the first.
+    loaded: whether its model is in memory. costs: the last Calibrated, empty before the first. evaluated: tokens computed since it started.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, info: EngineInfo, on_event: Callable[[EngineEvent], None] | None = None) -> None:
         self.info = info
         self.loaded = True
+        self.evaluated = 0
         self.costs: tuple[tuple[int, int, float], ...] = ()
         self._process = process
         self._on_event = on_event
@@ -189,6 +190,8 @@ class EngineProcess:
         try:
             while (body := await _frame(self._process)) is not None:
                 message = decode(body)
+                if isinstance(message, Done):
+                    self.evaluated += message.evaluated_tokens
                 if isinstance(message, Chunk | Done | Vectors | Error):
                     if queue := self._answers.get(message.id):
                         queue.put_nowait(message)

@@ -14,13 +14,19 @@ from qwencoder_lsp.gateway.protocol import ChatRequest, End, Event, Piece, Start
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said. reason: why it ended, as in engine.protocol.Done."""
+    """What the model said. reason: why it ended, as in engine.protocol.Done; logprobs: natural logs, one per token."""
 
     text: str
     reason: str
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    logprobs: tuple[float, ...] = ()
+
+    @property
+    def confidence(self) -> float | None:
+        """The mean log-probability of the tokens; None without any."""
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 
     @property
     def cut(self) -> bool:

@@ -1,60 +1,191 @@
 """Inline completion: gather, render, generate, finish.
 
 A document and a cursor go in, a suggestion or the reason for silence comes out. Gather and finish run here, beside the files; render and generate
-run behind the gateway. Knows nothing of editors.
+run behind the gateway. An answer that is known already, or on its way, is taken before a new one is asked for. Knows nothing of editors.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from time import perf_counter
 
-from qwencoder_lsp.context.gather import gather
-from qwencoder_lsp.core.report import Reason
+from qwencoder_lsp.context.gather import around, gather
+from qwencoder_lsp.context.split import Splits
+from qwencoder_lsp.core.report import Reason, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
-from qwencoder_lsp.features.ask import collect
-from qwencoder_lsp.features.policy import silence, stop_rules
+from qwencoder_lsp.features.anchor import Anchor
+from qwencoder_lsp.features.ask import Answer
+from qwencoder_lsp.features.flight import Flight
+from qwencoder_lsp.features.memory import Memory, Remembered
+from qwencoder_lsp.features.policy import ahead_rules, silence, stop_rules, unsure
+from qwencoder_lsp.features.reader import Reader
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import CompleteRequest
 from qwencoder_lsp.postprocess.finish import finish
 from qwencoder_lsp.settings import Settings
 
+AHEAD_TOKENS = 32
+
+
+class Completer:
+    """The completions of one window, and what is known of its documents from one keystroke to the next."""
+
+    def __init__(self) -> None:
+        self._splits = Splits()
+        self._memory = Memory()
+        self._flights: dict[str, Flight] = {}  # by document; the answer for the cursor
+        self._ahead: dict[str, Flight] = {}  # the same for what comes behind a suggestion
+        self._readers: dict[str, Reader] = {}  # what of a document is read when nobody waits
+
+    def at_once(self, snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bool = False) -> Completion | None:
+        """What can be said without the model: a reason for silence, or an answer that is known. None: ask `complete`."""
+        if reason := silence(snapshot, offset, settings, explicit=explicit):
+            return Completion(None, reason)
+        began = perf_counter()
+        found = None if explicit else self._memory.find(snapshot.uri, snapshot.text, offset)
+        if found is None:
+            return None
+        known, rest = found
+        answer = Answer(rest, known.ended, known.model, logprobs=known.logprobs)
+        completion = _finished(snapshot, offset, answer, settings, Timings(), began)
+        same_place = rest == known.text
+        return completion if completion.suggestion or same_place else None
+
+    def joins(self, snapshot: Snapshot, offset: int) -> bool:
+        """Whether a running generation may be the answer."""
+        return self._running(snapshot, offset) is not None
+
+    async def complete(
+        self, snapshot: Snapshot, offset: int, gateway: Gateway, settings: Settings, *, explicit: bool = False, document: str | None = None
+    ) -> Completion:
+        """What to suggest at `offset`. explicit: the user asked for it. document: a newer request with the same key replaces this one.
+
+        Raises QwencoderError when there is no gateway or the model cannot answer (ModelMissing, EngineCrashed, ...). When nobody waits for it any
+        more, the generation stops.
+        """
+        if known := self.at_once(snapshot, offset, settings, explicit=explicit):
+            return known
+        gather_ms = 0.0
+        outcome: tuple[Answer, str] | None = None
+        if not explicit and (flight := self._running(snapshot, offset)):
+            outcome = await flight.outcome(snapshot.text, offset)
+        if outcome is None:
+            flight, gather_ms = self._start(snapshot, offset, gateway, settings, explicit=explicit, document=document)
+            outcome = await flight.outcome(snapshot.text, offset)
+        if outcome is None:
+            return Completion(None, Reason.SUPERSEDED)
+        answer, rest = outcome
+        if answer.replaced:
+            return Completion(None, Reason.SUPERSEDED, answer.reason, answer.model, answer.usage, answer.timings)
+        left = replace(answer, text=rest)
+        return _finished(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), perf_counter(), explicit=explicit)
+
+    def shown(self, snapshot: Snapshot, suggestion: Suggestion, gateway: Gateway, settings: Settings, *, document: str | None = None) -> None:
+        """The suggestion is on screen: prepare what comes behind it."""
+        if not settings.completion.ahead:
+            return
+        text = snapshot.text[: suggestion.span.start] + suggestion.text + snapshot.text[suggestion.span.end :]
+        accepted = replace(snapshot, text=text)
+        offset = suggestion.span.start + len(suggestion.text)
+        if silence(accepted, offset, settings, explicit=False) or self._memory.find(snapshot.uri, text, offset):
+            return
+        running = self._ahead.get(snapshot.uri)
+        if running and not running.over:
+            if running.agrees(text, offset):
+                return
+            running.cancel()
+        request = replace(
+            self._request(accepted, offset, settings, f"{document}:ahead" if document else None),
+            max_tokens=min(AHEAD_TOKENS, settings.completion.max_tokens),
+            stops=ahead_rules(accepted, offset, settings),
+            ahead=True,
+        )
+        self._ahead[snapshot.uri] = Flight(Anchor.at(snapshot.uri, text, offset), gateway.complete(request), self._landed, kept=True)
+
+    def closed(self, uri: str) -> list[asyncio.Task[None]]:
+        """The document is not open any more. The generations that are being stopped for it."""
+        self._memory.forget(uri)
+        stopped = [flight.cancel() for flights in (self._flights, self._ahead) if (flight := flights.pop(uri, None))]
+        if reader := self._readers.pop(uri, None):
+            stopped += reader.stop()
+        return stopped
+
+    def _running(self, snapshot: Snapshot, offset: int) -> Flight | None:
+        for flights in (self._flights, self._ahead):
+            flight = flights.get(snapshot.uri)
+            if flight and not flight.over and flight.agrees(snapshot.text, offset):
+                return flight
+        return None
+
+    def _start(
+        self, snapshot: Snapshot, offset: int, gateway: Gateway, settings: Settings, *, explicit: bool, document: str | None
+    ) -> tuple[Flight, float]:
+        for flights in (self._flights, self._ahead):
+            if older := flights.pop(snapshot.uri, None):
+                older.cancel()
+        if reader := self._readers.get(snapshot.uri):
+            reader.stop()
+        began = perf_counter()
+        request = replace(
+            self._request(snapshot, offset, settings, document),
+            max_tokens=settings.completion.max_tokens,
+            stops=stop_rules(snapshot, offset, settings, explicit=explicit),
+            explicit=explicit,
+        )
+        gather_ms = (perf_counter() - began) * 1000
+
+        def landed(flight: Flight, answer: Answer) -> None:
+            self._landed(flight, answer)
+            if reader := self._readers.get(snapshot.uri):
+                wanted = replace(request, max_tokens=0, near=False, explicit=False, ahead=True, document=f"{document}:read")
+                reader.rest(flight.anchor, wanted, gateway)
+
+        flight = Flight(Anchor.at(snapshot.uri, snapshot.text, offset), gateway.complete(request), landed)
+        self._flights[snapshot.uri] = flight
+        return flight, gather_ms
+
+    def _request(self, snapshot: Snapshot, offset: int, settings: Settings, document: str | None) -> CompleteRequest:
+        reader = self._readers.setdefault(snapshot.uri, Reader()) if document else None
+        return CompleteRequest(
+            gather(snapshot, offset, settings, self._splits),
+            model=settings.model.completion,
+            document=document,
+            max_prefix=settings.completion.max_prefix,
+            max_suffix=settings.completion.max_suffix,
+            near=reader is not None and not reader.done,
+        )
+
+    def _landed(self, flight: Flight, answer: Answer) -> None:
+        if not answer.replaced:
+            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs))
+
+
+def _finished(
+    snapshot: Snapshot, offset: int, answer: Answer, settings: Settings, timings: Timings, began: float, *, explicit: bool = False
+) -> Completion:
+    """The finish stage on what is left of an answer. began: when that started, by perf_counter."""
+    prefix, suffix = around(snapshot, offset)
+    done = finish(answer.text, prefix, suffix, answer.reason)
+    suggestion, reason = None, done.reason
+    if done.text and not explicit and unsure(snapshot, offset, settings, answer.confidence):
+        reason = Reason.UNSURE
+    elif done.text:
+        span = Span(offset, offset + done.overwrite)
+        suggestion = Suggestion(uuid.uuid4().hex, done.text.replace("\n", snapshot.newline), span)
+    timings = replace(timings, finish=(perf_counter() - began) * 1000)
+    return Completion(suggestion, reason, answer.reason, answer.model, answer.usage, timings, answer.confidence)
+
 
 async def complete(
     snapshot: Snapshot, offset: int, gateway: Gateway, settings: Settings, *, explicit: bool = False, document: str | None = None
 ) -> Completion:
-    """What to suggest at `offset`. explicit: the user asked for it. document: a newer request with the same key replaces this one.
-
-    Raises QwencoderError when there is no gateway or the model cannot answer (ModelMissing, EngineCrashed, ...). Cancelling stops the generation.
-    """
-    reason = silence(snapshot, offset, settings, explicit=explicit)
-    if reason:
-        return Completion(None, reason)
-
-    began = perf_counter()
-    parts = gather(snapshot, offset, settings)
-    request = CompleteRequest(
-        parts,
-        model=settings.model.completion,
-        max_tokens=settings.completion.max_tokens,
-        stops=stop_rules(snapshot, offset, settings, explicit=explicit),
-        explicit=explicit,
-        document=document,
-        max_prefix=settings.completion.max_prefix,
-        max_suffix=settings.completion.max_suffix,
-    )
-    gathered = perf_counter()
-    answer = await collect(gateway.complete(request))
-    if answer.replaced:
-        return Completion(None, Reason.SUPERSEDED, answer.reason, answer.model, answer.usage, answer.timings)
-
-    answered = perf_counter()
-    done = finish(answer.text, parts.prefix, parts.suffix, answer.reason)
-    suggestion = None
-    if done.text:
-        span = Span(offset, offset + done.overwrite)
-        suggestion = Suggestion(uuid.uuid4().hex, done.text.replace("\n", snapshot.newline), span)
-    timings = replace(answer.timings, gather=(gathered - began) * 1000, finish=(perf_counter() - answered) * 1000)
-    return Completion(suggestion, done.reason, answer.reason, answer.model, answer.usage, timings)
+    """A single completion, with nothing known from before; see Completer.complete. Cancelling stops the generation."""
+    completer = Completer()
+    try:
+        return await completer.complete(snapshot, offset, gateway, settings, explicit=explicit, document=document)
+    finally:
+        stopped = completer.closed(snapshot.uri)
+        await asyncio.wait(stopped) if stopped else None  # the gateway is told before the caller closes it

@@ -6,6 +6,7 @@ A snapshot, the cursor and the settings go in; a reason to stay silent, or stop 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,12 +16,17 @@ from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.engine.stops import TAB
 from qwencoder_lsp.settings import Settings
 
+AHEAD_LINES = 2
 MAX_DOCUMENT = 2 << 20  # code points; larger files are data or generated
 MAX_LINE = 10_000  # code points; longer lines are minified or data
 # How long a suggestion may take once it has a whole line, since its first token. Someone who types reads one line; who asks waits for more.
 AUTOMATIC_MS, EXPLICIT_MS = 600, 5000
-# What may follow the cursor when nobody asked: what editors insert by themselves (closing brackets, quotes, tags) and punctuation behind it.
+# The mean log-probability of an answer's tokens, below which it is not shown; between code on both sides of the cursor it must be higher.
+LEAST_CONFIDENCE = {"quiet": -0.4, "balanced": -1.0, "eager": -10.0}
+BETWEEN = 0.3
+# What editors insert by themselves (closing brackets, quotes, tags) and punctuation behind it.
 _CLOSERS = re.compile(r"(?:[\s)\]}>\"'`.,:;{]|</[\w:.-]*>)*")
+_WORD = re.compile(r"\w\w")
 _NEXT_LINE = re.compile(r"\n([ \t]*)(?=\S)")
 
 
@@ -40,7 +46,7 @@ def silence(snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bo
     before, rest = line_around(text, offset)
     if len(before) + len(rest) > MAX_LINE:
         return Reason.LONG_LINE
-    if not explicit and not _CLOSERS.fullmatch(rest):
+    if not explicit and _WORD.fullmatch(before[-1:] + rest[:1]):
         return Reason.MID_WORD
     return None
 
@@ -59,6 +65,21 @@ def stop_rules(snapshot: Snapshot, offset: int, settings: Settings, *, explicit:
     if explicit and (following := _NEXT_LINE.search(snapshot.text, offset)):
         indent = min(indent, _indent(following[1]))
     return Stops(max_lines=settings.completion.max_lines, indent=indent, after_newline_ms=after_newline_ms)
+
+
+def ahead_rules(snapshot: Snapshot, offset: int, settings: Settings) -> Stops:
+    """The same for what is prepared before anybody has come so far."""
+    rules = stop_rules(snapshot, offset, settings, explicit=False)
+    return replace(rules, max_lines=min(rules.max_lines or AHEAD_LINES, AHEAD_LINES))
+
+
+def unsure(snapshot: Snapshot, offset: int, settings: Settings, confidence: float | None) -> bool:
+    """Whether an answer with that mean log-probability is better not shown to somebody who did not ask for it."""
+    if confidence is None:
+        return False
+    before, rest = line_around(snapshot.text, offset)
+    between = bool(before.strip()) and not _CLOSERS.fullmatch(rest)
+    return confidence < LEAST_CONFIDENCE[settings.completion.eagerness] + (BETWEEN if between else 0.0)
 
 
 def line_around(text: str, offset: int) -> tuple[str, str]:

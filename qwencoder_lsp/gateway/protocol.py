@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Hello:
 class CompleteRequest:
     """Fill in the middle. model: a name, a path or "auto". document: newest-wins key, unique per window and document; None replaces nothing.
 
+    ahead: work for what the user may do next, which waits for everything else. max_tokens 0: only read the prompt, so that it is warm.
+    near: read no more of the surroundings than takes two seconds.
     max_prefix, max_suffix: token budgets; None lets the gateway choose by the machine's measured speed.
     """
 
@@ -57,6 +59,8 @@ class CompleteRequest:
     document: str | None = None
     max_prefix: int | None = None
     max_suffix: int | None = None
+    ahead: bool = False
+    near: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class ListenRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """One model as the gateway sees it. state: "missing", "unloaded", "loading", "ready" or "failed"."""
+    """One model as the gateway sees it. state: "missing", "unloaded", "loading", "ready" or "failed". evaluated: tokens computed since it started."""
 
     name: str
     state: str
@@ -107,6 +111,7 @@ class ModelState:
     device: str = ""
     prefill_speed: float = 0.0
     decode_speed: float = 0.0
+    evaluated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

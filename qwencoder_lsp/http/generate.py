@@ -24,7 +24,8 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
     model = host.choose("completion", request.model)
     engine, tokenizer = await host.load(model)
     start = time.perf_counter()
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens, request.max_prefix, request.max_suffix)
+    reserved = request.max_tokens + len(request.parts.typed)  # at most one token per character
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, reserved, request.max_prefix, request.max_suffix, near=request.near)
     prompt = render_fim(request.parts, tokenizer, budget)
     render_ms = (time.perf_counter() - start) * 1000
     generate = Generate(
@@ -33,9 +34,11 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         max_tokens=request.max_tokens,
         stop_tokens=tuple(prompt.stop_tokens),
         stops=request.stops,
-        priority=Priority.EXPLICIT if request.explicit else Priority.TYPING,
+        priority=Priority.BACKGROUND if request.ahead else Priority.EXPLICIT if request.explicit else Priority.TYPING,
         document=request.document,
         lane="typing",
+        constraint=Constraint("heal", prompt.healed) if prompt.healed else None,
+        suffix=prompt.suffix if len(prompt.suffix) > 1 else (),
     )
     async with aclosing(_run(host, model, engine, generate, prompt.usage, render_ms)) as events:
         async for event in events:

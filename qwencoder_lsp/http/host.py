@@ -227,4 +227,4 @@ def _state(slot: Slot) -> ModelState:
     if engine is None or not engine.alive or not engine.loaded:
         return ModelState(name, "unloaded")
     info = engine.info
-    return ModelState(name, "ready", "", engine.pid, info.device, info.prefill_speed, info.decode_speed)
+    return ModelState(name, "ready", "", engine.pid, info.device, info.prefill_speed, info.decode_speed, engine.evaluated)

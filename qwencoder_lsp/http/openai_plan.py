@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qwencoder_lsp.context.split import line_start
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.engine.protocol import Constraint, Generate, Priority, Sampling
 from qwencoder_lsp.engine.supervise import EngineProcess
@@ -49,13 +50,13 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     engine, tokenizer = await service.host.load(model)
     request = _request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     if body.suffix is None:
-        prompts = [prompt_tokens(text, "prompt", engine, tokenizer, markup=True) for text in body.prompt]
+        asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
     else:
         if body.temperature is None:  # there is one right text for a hole, or a few
             request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
-        prompts = [_fill(text, body, engine, tokenizer) for text in body.prompt]
-    requests = _candidates(request, prompts, body.n)
+        asked = [_fill(request, text, body, engine, tokenizer) for text in body.prompt]
+    requests = _candidates(asked, body.n)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
     return Plan(model, engine, tokenizer, requests)
@@ -73,8 +74,8 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     tokens = render_chat(messages, tokenizer)
     limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
     request = _request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
-    request = replace(request, copies=code_block(messages, tokens, tokenizer))
-    return Plan(model, engine, tokenizer, _candidates(request, [tokens], body.n))
+    request = replace(request, tokens=tuple(tokens), copies=code_block(messages, tokens, tokenizer))
+    return Plan(model, engine, tokenizer, _candidates([request], body.n))
 
 
 def fill_model(service: Service, field: str) -> InstalledModel:
@@ -121,11 +122,13 @@ def prompt_tokens(text: str | list[int], field: str, engine: EngineProcess, toke
     return tokens
 
 
-def _fill(text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> list[int]:
+def _fill(request: Generate, text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> Generate:
     if not isinstance(text, str):
         raise FieldError("prompt", "with a suffix it must be text.")
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.max_tokens)
-    return render_fim(PromptParts(text, body.suffix or ""), tokenizer, budget).tokens
+    cut = line_start(text, len(text))
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.max_tokens + len(text) - cut)
+    prompt = render_fim(PromptParts(text[:cut], body.suffix or "", typed=text[cut:]), tokenizer, budget, heal=request.constraint is None)
+    return replace(request, tokens=tuple(prompt.tokens), constraint=Constraint("heal", prompt.healed) if prompt.healed else request.constraint)
 
 
 def _request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
@@ -177,7 +180,9 @@ def _constraint(body: Sampled) -> Constraint | None:
     return found[0] if found else None
 
 
-def _candidates(request: Generate, prompts: Sequence[Sequence[int]], n: int) -> tuple[Generate, ...]:
-    seed = request.sampling.seed
-    samplings = [replace(request.sampling, seed=None if seed is None else seed + i) for i in range(n)]
-    return tuple(replace(request, tokens=tuple(tokens), index=i, sampling=samplings[i]) for tokens in prompts for i in range(n))
+def _candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
+    return tuple(replace(request, index=i, sampling=_reseeded(request.sampling, i)) for request in asked for i in range(n))
+
+
+def _reseeded(sampling: Sampling, i: int) -> Sampling:
+    return replace(sampling, seed=None if sampling.seed is None else sampling.seed + i)

@@ -11,22 +11,28 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from qwencoder_lsp.core.report import Reason
-from qwencoder_lsp.core.results import Completion
+from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Edit
 from qwencoder_lsp.errors import AnswerError, ModelMissing, QwencoderError
 from qwencoder_lsp.lsp.documents import Document
 from qwencoder_lsp.lsp.downloads import Downloads
 from qwencoder_lsp.lsp.items import Place, inline_item, menu_item, place
 from qwencoder_lsp.lsp.session import Session
-from qwencoder_lsp.lsp.tasks import NewestWins
+from qwencoder_lsp.lsp.tasks import NewestWins, spawn
 from qwencoder_lsp.observe.trace import Trace
+
+if TYPE_CHECKING:
+    from qwencoder_lsp.features.complete import Completer
+    from qwencoder_lsp.settings import Settings
 
 log = logging.getLogger(__name__)
 
+AHEAD_S = 0.05  # after an answer: the editor shows it first
 INLINE, MENU = "inline", "menu"
 
 
@@ -57,6 +63,7 @@ class Completions:
         self._session = session
         self._downloads = downloads
         self._newest = NewestWins()
+        self._completer: Completer | None = None
         self._window = secrets.token_hex(8)
 
     async def inline(self, params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
@@ -88,6 +95,11 @@ class Completions:
         item = menu_item(document, outcome.at, suggestion) if suggestion and outcome.at else None
         return types.CompletionList(is_incomplete=True, items=[item] if item else [])
 
+    def closed(self, uri: str) -> None:
+        """The document is not open any more."""
+        if self._completer:
+            self._completer.closed(uri)
+
     def accepted(self, id_: str) -> None:
         """The user took the suggestion of that id."""
         self._session.traces.count("accepted")
@@ -104,7 +116,7 @@ class Completions:
             self._trace(wish, outcome.completion, (time.perf_counter() - started) * 1000)
         if outcome.completion.reason is Reason.MODEL_MISSING:
             self._downloads.offer()
-        answered = outcome.completion.reason in {Reason.SHOWN, Reason.EMPTY, Reason.REPEATS_PREFIX, Reason.REPEATS_SUFFIX}
+        answered = outcome.completion.reason in {Reason.SHOWN, Reason.EMPTY, Reason.UNSURE, Reason.REPEATS_PREFIX, Reason.REPEATS_SUFFIX}
         return outcome if answered else None
 
     async def _work(self, wish: Wish) -> Outcome:
@@ -124,26 +136,65 @@ class Completions:
         settings = await self._session.configuration.settings(self._session.documents.root_of(wish.document.uri))
         if wish.feature == MENU and not settings.completion.items:
             return Outcome(Completion(None, Reason.DISABLED))
-        if not wish.explicit:
-            await asyncio.sleep(settings.completion.debounce_ms / 1000)
-        if not self._session.documents.is_current(wish.document, wish.revision):
-            return Outcome(Completion(None, Reason.STALE))
-        from qwencoder_lsp.features.complete import complete
         from qwencoder_lsp.features.policy import MAX_DOCUMENT
 
+        if not self._session.documents.is_current(wish.document, wish.revision):
+            return Outcome(Completion(None, Reason.STALE))
         if wish.document.length > MAX_DOCUMENT:  # known without making a snapshot, which takes 30 ms for 10 MB with an emoji in them
             return Outcome(Completion(None, Reason.TOO_LARGE))
+        completer = self._completions()
         at = place(self._session.documents.snapshot(wish.document), wish.offset, wish.selected)
-        key = f"{self._window}:{wish.feature}:{wish.document.uri}"
-        completion = await self._session.connection.run(
-            lambda client: complete(at.snapshot, at.offset, client, settings, explicit=wish.explicit, document=key), explicit=wish.explicit
-        )
+        key = f"{self._window}:{wish.document.uri}"
+        completion = completer.at_once(at.snapshot, at.offset, settings, explicit=wish.explicit)
+        if completion is None:
+            if not wish.explicit and not completer.joins(at.snapshot, at.offset):
+                await asyncio.sleep(settings.completion.debounce_ms / 1000)
+                if not self._session.documents.is_current(wish.document, wish.revision):
+                    return Outcome(Completion(None, Reason.STALE))
+            completion = await self._session.connection.run(
+                lambda client: completer.complete(at.snapshot, at.offset, client, settings, explicit=wish.explicit, document=key),
+                explicit=wish.explicit,
+            )
         if completion.suggestion and not self._session.documents.is_current(wish.document, wish.revision):
             return Outcome(Completion(None, Reason.STALE, "", completion.model, completion.usage, completion.timings))
+        if completion.suggestion:
+            self._prepare(wish, at, completion.suggestion, settings, key)
         return Outcome(completion, at)
+
+    def _prepare(self, wish: Wish, at: Place, suggestion: Suggestion, settings: Settings, key: str) -> None:
+        """Once the answer is out, work for what may come next."""
+
+        async def work() -> None:
+            await asyncio.sleep(AHEAD_S)
+            if self._session.documents.is_current(wish.document, wish.revision):
+                try:
+                    client = await self._session.connection.client()
+                except QwencoderError:  # whoever asks for a completion is told
+                    return
+                self._completions().shown(at.snapshot, suggestion, client, settings, document=key)
+
+        spawn(work())
+
+    def _completions(self) -> Completer:
+        """Made at the first completion, so that nothing of it slows the start."""
+        if self._completer is None:
+            from qwencoder_lsp.features.complete import Completer
+
+            self._completer = Completer()
+        return self._completer
 
     def _trace(self, wish: Wish, completion: Completion, total_ms: float) -> None:
         id_ = completion.suggestion.id if completion.suggestion else "-"
-        trace = Trace(id_, wish.feature, completion.reason, completion.detail, completion.model, completion.usage, completion.timings, total_ms)
+        trace = Trace(
+            id_,
+            wish.feature,
+            completion.reason,
+            completion.detail,
+            completion.model,
+            completion.usage,
+            completion.timings,
+            total_ms,
+            completion.confidence,
+        )
         # The answer goes out in the next turn of the loop, before its timers: nobody waits for our log.
         asyncio.get_running_loop().call_later(0, self._session.traces.add, trace)

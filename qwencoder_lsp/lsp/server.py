@@ -75,7 +75,7 @@ def create() -> Server:
     actions = Actions(session, diagnostics)
 
     _lifecycle(server, session)
-    _synchronisation(server, configuration, diagnostics, reviews)
+    _synchronisation(server, configuration, diagnostics, completions, reviews)
     _features(server, completions, diagnostics, actions)
     _completion_commands(server, completions, downloads)
     _review_commands(server, editor, reviews, actions)
@@ -121,7 +121,7 @@ async def _register(editor: Editor) -> None:
         await editor.register(types.WORKSPACE_DID_CHANGE_WATCHED_FILES, types.DidChangeWatchedFilesRegistrationOptions(watchers))
 
 
-def _synchronisation(server: Server, configuration: Configuration, diagnostics: Diagnostics, reviews: Reviews) -> None:
+def _synchronisation(server: Server, configuration: Configuration, diagnostics: Diagnostics, completions: Completions, reviews: Reviews) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
     async def saved(params: types.DidSaveTextDocumentParams) -> None:
         if params.text_document.uri.endswith(f"/{PROJECT_SETTINGS}"):
@@ -132,6 +132,7 @@ def _synchronisation(server: Server, configuration: Configuration, diagnostics: 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def closed(params: types.DidCloseTextDocumentParams) -> None:
         diagnostics.closed(params.text_document.uri)
+        completions.closed(params.text_document.uri)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def configured(params: types.DidChangeConfigurationParams) -> None:

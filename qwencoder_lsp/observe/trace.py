@@ -22,7 +22,7 @@ KEPT = 500
 class Trace:
     """One request. id: the suggestion's or finding's id where there is one. detail: a code or a short phrase, never source text.
 
-    total_ms: from the arrival of the request to its answer; at: the end, in seconds since 1970.
+    confidence: of a completion, as in core.results. total_ms: from the arrival of the request to its answer; at: the end, in seconds since 1970.
     """
 
     id: str
@@ -33,6 +33,7 @@ class Trace:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     total_ms: float = 0.0
+    confidence: float | None = None
     at: float = field(default_factory=time.time)
 
 

@@ -4,6 +4,9 @@ Layouts of Qwen2.5-Coder (its README, "Fill in the middle" and "Repository level
     <|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>
     <|repo_name|>{repo}\\n<|file_sep|>{path}\\n{snippet}...<|file_sep|>{path}\\n<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>
 All text of the user is tokenised with special tokens off. Knows nothing of engines.
+
+What is being typed stands behind <|fim_middle|>, as the beginning of the answer, and not at the end of the prefix: so nothing in front of it changes
+while somebody types, and a keystroke costs the tokens of a word. With the text in the prefix each key makes the model read the suffix again.
 """
 
 from __future__ import annotations
@@ -14,22 +17,31 @@ from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.core.report import Usage
 from qwencoder_lsp.errors import ModelUnsuitable
 from qwencoder_lsp.prompt.budget import Budget
+from qwencoder_lsp.prompt.heal import taken_back
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.prompt.window import prefix_window, suffix_window
+
+SUFFIX_TOKENS = 4  # enough to tell a line by, and few enough to look at whenever the first of them is written
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A prompt in tokens. usage: its size, and the code points of the document and of the snippets that are not in it.
-    stop_tokens: every id that ends the answer."""
+    stop_tokens: every id that ends the answer. healed: the end of what is typed, which is not in the tokens: the answer must begin with it.
+    suffix: the first tokens of the text behind the cursor, at which the answer is complete."""
 
     tokens: list[int]
     usage: Usage
     stop_tokens: tuple[int, ...]
+    healed: str = ""
+    suffix: tuple[int, ...] = ()
 
 
-def render_fim(parts: PromptParts, tokenizer: SegmentTokenizer, budget: Budget) -> Rendered:
-    """The prompt that asks for the text between prefix and suffix. Raises ModelUnsuitable when the vocabulary has no tokens for that."""
+def render_fim(parts: PromptParts, tokenizer: SegmentTokenizer, budget: Budget, *, heal: bool = True) -> Rendered:
+    """The prompt that asks for the text between prefix and suffix. heal: the end of what is typed may be taken back.
+
+    Raises ModelUnsuitable when the vocabulary has no tokens for that.
+    """
     special = tokenizer.special
     if special.fim_prefix is None or special.fim_suffix is None or special.fim_middle is None:
         raise ModelUnsuitable(
@@ -38,14 +50,16 @@ def render_fim(parts: PromptParts, tokenizer: SegmentTokenizer, budget: Budget) 
     header, snippets_omitted = _repository(parts, tokenizer, budget.snippets)
     prefix = prefix_window(tokenizer.segments(parts.prefix), budget.prefix, tokenizer.tokenize)
     suffix = suffix_window(tokenizer.segments(parts.suffix), budget.suffix, tokenizer.tokenize)
-    tokens = [*header, special.fim_prefix, *prefix.tokens, special.fim_suffix, *suffix.tokens, special.fim_middle]
+    begun = len(parts.typed) - (taken_back(parts.typed[parts.typed.rfind("\n") + 1 :]) if heal else 0)
+    middle = [special.fim_middle, *tokenizer.tokenize(parts.typed[:begun])]
+    tokens = [*header, special.fim_prefix, *prefix.tokens, special.fim_suffix, *suffix.tokens, *middle]
     usage = Usage(
         prompt=len(tokens),
         prefix_omitted=parts.prefix_omitted + prefix.omitted,
         suffix_omitted=parts.suffix_omitted + suffix.omitted,
         snippets_omitted=snippets_omitted,
     )
-    return Rendered(tokens, usage, tuple(sorted(special.end)))
+    return Rendered(tokens, usage, tuple(sorted(special.end)), parts.typed[begun:], tuple(suffix.tokens[:SUFFIX_TOKENS]))
 
 
 def _repository(parts: PromptParts, tokenizer: SegmentTokenizer, budget: int) -> tuple[list[int], int]:

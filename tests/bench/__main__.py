@@ -1,4 +1,4 @@
-"""Benchmarks: `python -m tests.bench NAME ...`. Each prints one table; `engine` and `soak` have options of their own, see their --help."""
+"""Benchmarks: `python -m tests.bench NAME ...`. Each prints one table; see the --help of each for its options."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.bench import plumbing, soak, startup
 from tests.bench.engine import run as engine
+from tests.bench.fim import run as fim
+from tests.bench.typing import run as typing
 
 SMALL = {"startup": startup, "plumbing": plumbing}
 
@@ -22,10 +24,12 @@ def main() -> int:
         command.add_argument("--out", type=Path, help="also append the figures to this file, one JSON object per line")
     engine.arguments(commands.add_parser("engine", description=engine.__doc__))
     soak.arguments(commands.add_parser("soak", description=soak.__doc__))
+    typing.arguments(commands.add_parser("typing", description=typing.__doc__))
+    fim.arguments(commands.add_parser("fim", description=fim.__doc__))
     options = parser.parse_args()
     if options.name in SMALL:
         return _small(options)
-    return engine.main(options) if options.name == "engine" else soak.main(options)
+    return {"engine": engine.main, "soak": soak.main, "fim": fim.main, "typing": typing.main}[options.name](options)
 
 
 def _small(options: argparse.Namespace) -> int:

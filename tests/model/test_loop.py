@@ -200,7 +200,12 @@ def test_rows_of_nothing_that_fill_a_tile_change_no_answer_and_leave_nothing(run
     tokens, padded = running.tokens(CODE)[:430], list[int]()
     plain = running.end(running.post(tokens, 1, score_from=420))[1].scores
     run = Step.run
-    monkeypatch.setattr(Step, "run", lambda step: (padded.append(step.padding), run(step))[1])
+
+    def noted(step: Step) -> int:
+        padded.append(step.padding)
+        return run(step)
+
+    monkeypatch.setattr(Step, "run", noted)
     other = running.tokens("x = 1\n") + tokens
     running.end(running.post(other[:370], 0))
     scores = running.end(running.post(other[:432], 1, score_from=422))[1].scores

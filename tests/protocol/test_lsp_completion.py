@@ -46,7 +46,7 @@ def test_accepting_runs_a_command_that_is_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("encoding", "column"), [("utf-8", 12), ("utf-16", 9), ("utf-32", 8)])
 def test_the_cursor_behind_an_emoji_is_found_in_every_encoding(tmp_path: Path, encoding: str, column: int) -> None:
-    with window(tmp_path, {"rules": [{"contains": 'say("hé😀<|fim_suffix|>', "text": "llo"}]}) as w:
+    with window(tmp_path, {"rules": [{"contains": 'say("hé😀<|cursor|>', "text": "llo"}]}) as w:
         answer = w.initialize({"general": {"positionEncodings": [encoding]}})
         assert answer["capabilities"]["positionEncoding"] == encoding
         w.open('say("hé😀")\n')
@@ -61,14 +61,14 @@ def test_the_clients_first_choice_of_encoding_wins(tmp_path: Path) -> None:
 
 
 def test_in_a_crlf_file_the_model_sees_and_ghost_text_holds_plain_newlines(tmp_path: Path) -> None:
-    with window(tmp_path, {"rules": [{"contains": "if x:\n    a\n    <|fim_suffix|>", "text": "b\n    c"}]}) as w:
+    with window(tmp_path, {"rules": [{"contains": "<|fim_middle|>    <|cursor|>", "text": "b\n    c"}]}) as w:
         w.initialize()
         w.open("if x:\r\n    a\r\n    \r\nend\r\n")
         assert item(w.inline(2, 4))["insertText"] == "    b\n    c"
 
 
 def test_a_byte_order_mark_and_tabs_count_as_one_column_each(tmp_path: Path) -> None:
-    with window(tmp_path, {"rules": [{"contains": "\tx = <|fim_suffix|>", "text": "1"}]}) as w:
+    with window(tmp_path, {"rules": [{"contains": "\tx = <|cursor|>", "text": "1"}]}) as w:
         w.initialize()
         w.open("\ufeffdef f():\n\tx = \n")
         found = item(w.inline(1, 5))
@@ -76,7 +76,7 @@ def test_a_byte_order_mark_and_tabs_count_as_one_column_each(tmp_path: Path) -> 
 
 
 def test_a_position_out_of_range_is_the_end_of_the_line_or_file(tmp_path: Path) -> None:
-    with window(tmp_path, {"rules": [{"contains": "one = <|fim_suffix|>", "text": "1"}, {"contains": "two = <|fim_suffix|>", "text": "2"}]}) as w:
+    with window(tmp_path, {"rules": [{"contains": "one = <|cursor|>", "text": "1"}, {"contains": "two = <|cursor|>", "text": "2"}]}) as w:
         w.initialize()
         w.open("one = \ntwo = ")
         assert item(w.inline(0, 999))["insertText"] == "one = 1"
@@ -84,7 +84,7 @@ def test_a_position_out_of_range_is_the_end_of_the_line_or_file(tmp_path: Path) 
 
 
 def test_an_incremental_edit_reaches_the_model(tmp_path: Path) -> None:
-    with window(tmp_path, {"rules": [{"contains": "x = 😀y<|fim_suffix|>", "text": "z"}]}) as w:
+    with window(tmp_path, {"rules": [{"contains": "x = 😀y<|cursor|>", "text": "z"}]}) as w:
         w.initialize()
         w.open("x = 😀\r\n")
         w.change((0, 6), (0, 6), "y")
@@ -133,7 +133,7 @@ def test_a_lone_surrogate_in_the_text_harms_nothing(tmp_path: Path) -> None:
 
 
 def test_a_newer_request_answers_the_older_with_null_though_nobody_cancelled_it(tmp_path: Path) -> None:
-    with window(tmp_path, {"rules": [{"contains": "xy = <|fim_suffix|>", "text": "2"}], **SLOW}) as w:
+    with window(tmp_path, {"rules": [{"contains": "xy = <|cursor|>", "text": "2"}], **SLOW}) as w:
         w.initialize()
         w.open("x = \n")
         older = w.begin_inline(0, 4)
@@ -210,7 +210,7 @@ def test_a_request_means_the_text_that_was_there_when_it_was_sent(tmp_path: Path
 
 
 def test_a_chosen_menu_item_is_completed_as_if_it_were_accepted(tmp_path: Path) -> None:
-    with window(tmp_path, {"rules": [{"contains": "print<|fim_suffix|>", "text": "(x)"}]}) as w:
+    with window(tmp_path, {"rules": [{"contains": "print<|cursor|>", "text": "(x)"}]}) as w:
         w.initialize()
         w.open("pr\n")
         found = item(w.inline(0, 2, selectedCompletionInfo={"range": between((0, 0), (0, 2)), "text": "print"}))
@@ -219,7 +219,7 @@ def test_a_chosen_menu_item_is_completed_as_if_it_were_accepted(tmp_path: Path) 
 
 def test_a_selection_that_is_no_menu_item_is_ignored(tmp_path: Path) -> None:
     """Neovim fills the field with the visual selection."""
-    with window(tmp_path, {"rules": [{"contains": "x = <|fim_suffix|>", "text": "1"}]}) as w:
+    with window(tmp_path, {"rules": [{"contains": "x = <|cursor|>", "text": "1"}]}) as w:
         w.initialize()
         w.open("x = \ny\n")
         assert item(w.inline(0, 4, kind=INVOKED, selectedCompletionInfo={"range": between((1, 0), (1, 1)), "text": "y"}))["insertText"] == "x = 1"

@@ -20,7 +20,7 @@ SCRIPT = {
     "rules": [
         {"contains": "You made these changes", "text": json.dumps(EXPLAINED)},
         {"contains": "fails its tests", "text": f"```python\n{RIGHT}```"},
-        {"contains": "first(<|fim_suffix|>", "text": "[1, 2])"},
+        {"contains": "first(<|cursor|>", "text": "[1, 2])"},
     ]
 }
 CAPABILITIES = types.ClientCapabilities(

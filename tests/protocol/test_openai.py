@@ -105,7 +105,7 @@ async def test_several_prompts_answer_in_their_order(script: Any) -> None:
 
 
 async def test_a_suffix_asks_to_fill_in_the_middle(script: Any) -> None:
-    script(rules=[{"contains": "<|fim_prefix|>def add(<|fim_suffix|>): pass<|fim_middle|>", "text": "a, b"}], default="no")
+    script(rules=[{"contains": "<|fim_prefix|><|fim_suffix|>): pass<|fim_middle|>def add(<|cursor|>", "text": "a, b"}], default="no")
     async with front() as f:
         filled = await f.client.completions.create(model="auto", prompt="def add(", suffix="): pass")
         tokens = await f.http.post("/v1/completions", json={"prompt": [1, 2], "suffix": "x"})
@@ -115,7 +115,7 @@ async def test_a_suffix_asks_to_fill_in_the_middle(script: Any) -> None:
 
 
 async def test_an_empty_suffix_still_asks_to_fill_in_the_middle(script: Any) -> None:
-    script(rules=[{"contains": "<|fim_prefix|>x = <|fim_suffix|><|fim_middle|>", "text": "1"}])
+    script(rules=[{"contains": "<|fim_prefix|><|fim_suffix|><|fim_middle|>x = <|cursor|>", "text": "1"}])
     async with front() as f:
         assert (await f.client.completions.create(model="auto", prompt="x = ", suffix="")).choices[0].text == "1"
 

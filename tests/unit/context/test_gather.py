@@ -25,7 +25,7 @@ def test_a_small_document_comes_whole_with_its_names(tmp_path: Path) -> None:
     (tmp_path / "shop" / ".git").mkdir(parents=True)
     path = str(tmp_path / "shop" / "src" / "a.py")
     parts = gather(Snapshot("file:///a.py", "x = \ny = 2\n", "python", path, str(tmp_path)), 4, DEFAULTS)
-    assert parts == PromptParts("x = ", "\ny = 2\n", "src/a.py", "shop", "python")
+    assert parts == PromptParts("", "\ny = 2\n", "src/a.py", "shop", "python", typed="x = ")
 
 
 @given(TEXT, st.integers(0, 400), st.integers(1, 100))
@@ -50,7 +50,7 @@ def test_long_documents_are_cut_at_line_starts_and_line_ends() -> None:
     assert parts.suffix.endswith("\n")
     assert PREFIX // 4 <= len(parts.prefix) <= PREFIX
     assert len(parts.suffix) <= SUFFIX
-    assert parts.prefix_omitted + len(parts.prefix) + len(parts.suffix) + parts.suffix_omitted == len(text)
+    assert parts.prefix_omitted + len(parts.prefix + parts.typed + parts.suffix) + parts.suffix_omitted == len(text)
 
 
 def test_typing_keeps_the_start_of_the_prefix_and_the_suffix() -> None:
@@ -70,7 +70,7 @@ def test_one_endless_line_is_cut_inside() -> None:
 
 def test_carriage_returns_do_not_travel() -> None:
     parts = at_cursor("a\r\nb\r\nc\r\n", 4)
-    assert (parts.prefix, parts.suffix) == ("a\nb", "\nc\n")
+    assert (parts.prefix, parts.typed, parts.suffix) == ("a\n", "b", "\nc\n")
 
 
 def test_token_limits_in_the_settings_widen_the_parts() -> None:

@@ -43,6 +43,9 @@ class Only:
         self.done = False
         self.masks = 0
 
+    def log_total(self, logits: Logits) -> float | None:
+        return None
+
     def allows(self, token: int) -> bool:
         return token in self.tokens
 

@@ -12,7 +12,7 @@ import pytest
 from qwencoder_lsp.core.report import Reason, Timings, Usage
 from qwencoder_lsp.core.results import Completion
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
-from qwencoder_lsp.engine.protocol import Cancel, Chunk, Done, FromEngine, Generate
+from qwencoder_lsp.engine.protocol import Cancel, Chunk, Constraint, Done, FromEngine, Generate
 from qwencoder_lsp.engine.scripted import ScriptedEngine
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, QwencoderError
@@ -52,7 +52,14 @@ class InProcess:
         id_ = next(self._ids)
         answers = self._answers[id_] = asyncio.Queue()
         yield Start("scripted", prompt.usage, 1.0)
-        self._engine.post(Generate(id_, tuple(prompt.tokens), request.max_tokens, prompt.stop_tokens, request.stops, document=request.document))
+        healed = Constraint("heal", prompt.healed) if prompt.healed else None
+        self._engine.post(
+            Generate(
+                *(id_, tuple(prompt.tokens), request.max_tokens, prompt.stop_tokens, request.stops),
+                document=request.document,
+                constraint=healed,
+            )
+        )
         self.asked.set()
         try:
             while isinstance(answer := await answers.get(), Chunk):
@@ -87,7 +94,7 @@ async def test_a_suggestion_with_its_cost() -> None:
     assert completion.suggestion.text == "a + b"
     assert completion.suggestion.span == Span(26, 26)
     assert (completion.reason, completion.detail, completion.model) == (Reason.SHOWN, "stop_token", "scripted")
-    assert completion.usage == Usage(prompt=30, generated=6)
+    assert completion.usage == Usage(prompt=29, generated=6)
     assert completion.timings.gather > 0 < completion.timings.finish
     assert (completion.timings.render, completion.timings.generate, completion.timings.first_token) == (1.0, 9.0, 5.0)
 
@@ -103,7 +110,7 @@ async def test_the_request_carries_the_parts_and_the_settings() -> None:
     settings, _ = load({"completion": {"max_tokens": 7, "max_prefix": 300, "max_suffix": 20}, "model": {"completion": "some-model"}}, env={})
     await complete(*document("x = |\ny = 2\n"), gateway, settings, explicit=True, document="window:a.py")
     request = gateway.requests[0]
-    assert (request.parts.prefix, request.parts.suffix, request.parts.path, request.parts.language) == ("x = ", "\ny = 2\n", "a.py", "python")
+    assert (request.parts.typed, request.parts.suffix, request.parts.path, request.parts.language) == ("x = ", "\ny = 2\n", "a.py", "python")
     assert (request.model, request.max_tokens, request.max_prefix, request.max_suffix) == ("some-model", 7, 300, 20)
     assert (request.explicit, request.document) == (True, "window:a.py")
 

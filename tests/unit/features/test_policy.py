@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.core.report import Reason
 from qwencoder_lsp.core.text import Snapshot
-from qwencoder_lsp.features.policy import MAX_DOCUMENT, MAX_LINE, line_around, silence, stop_rules
+from qwencoder_lsp.features.policy import MAX_DOCUMENT, MAX_LINE, line_around, silence, stop_rules, unsure
 from qwencoder_lsp.settings import Settings, load
 
 
@@ -34,13 +34,14 @@ def at_cursor(marked: str, language: str = "python", path: str | None = "/srv/sr
         ("if (x|) {", None),
         ("<div>|</div>", None),
         ("x = |  \ny = 2", None),
-        ("x = | y", Reason.MID_WORD),
-        ("foo(|bar)", Reason.MID_WORD),
+        ("x = | y", None),
+        ("foo(|bar)", None),
         ("va|lue", Reason.MID_WORD),
-        ("|return x", Reason.MID_WORD),
+        ("x_|1", Reason.MID_WORD),
+        ("|return x", None),
     ],
 )
-def test_while_typing_only_closers_may_follow_the_cursor(marked: str, reason: Reason | None) -> None:
+def test_while_typing_nothing_is_offered_inside_a_word(marked: str, reason: Reason | None) -> None:
     assert silence(*at_cursor(marked), settings(), explicit=False) is reason
     assert silence(*at_cursor(marked), settings(), explicit=True) is None
 
@@ -118,3 +119,20 @@ def test_who_asks_may_get_the_outer_block_down_to_the_line_that_follows(followin
 def test_who_asks_waits_longer() -> None:
     explicit = stop_rules(*at_cursor("|"), settings(max_lines=3), explicit=True)
     assert explicit == Stops(max_lines=3, indent=0, after_newline_ms=5000)
+
+
+@pytest.mark.parametrize(
+    ("marked", "eagerness", "confidence", "hidden"),
+    [
+        ("x = |", "balanced", -0.9, False),
+        ("x = |", "balanced", -1.1, True),
+        ("x = |", "quiet", -0.5, True),
+        ("x = |", "eager", -3.0, False),
+        ("f(|)", "balanced", -0.9, False),
+        ("f(|b)", "balanced", -0.9, True),
+        ("|return x", "balanced", -0.9, False),
+        ("x = |", "quiet", None, False),
+    ],
+)
+def test_an_answer_the_model_is_not_sure_of_is_not_shown(marked: str, eagerness: str, confidence: float | None, hidden: bool) -> None:
+    assert unsure(*at_cursor(marked), settings(eagerness=eagerness), confidence) is hidden

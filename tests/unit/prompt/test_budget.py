@@ -26,7 +26,7 @@ def test_prompt_and_answer_always_fit_the_context(speed: float, n_ctx: int, max_
 def test_a_slow_machine_gets_the_least_useful_suffix_and_a_fast_one_more() -> None:
     assert fim_budget(90, 8192, 96) == Budget(prefix=900, suffix=64, snippets=450)
     assert fim_budget(0, 8192, 96) == Budget(prefix=512, suffix=64, snippets=256)
-    assert fim_budget(1000, 32768, 96) == Budget(prefix=8192, suffix=250, snippets=4096)
+    assert fim_budget(1000, 32768, 96) == Budget(prefix=8192, suffix=500, snippets=4096)
     assert fim_budget(1e6, 32768, 96).suffix == 512
 
 

@@ -63,11 +63,8 @@ def test_no_message_or_an_unknown_role_is_refused(messages: list[Message]) -> No
 
 def test_the_last_code_block_of_the_last_message_is_found_with_its_fence() -> None:
     tokenizer = ByteTokenizer()
-    messages = [
-        Message("user", "```go\nx\n```"),
-        Message("assistant", "ok"),
-        Message("user", "Fix:\n```python\na = 1\n```\nand\n```python\nb = 2\n```\n"),
-    ]
+    question = "Fix:\n```python\na = 1\n```\nand\n```python\nb = 2\n```\n"
+    messages = [Message("user", "```go\nx\n```"), Message("assistant", "ok"), Message("user", question)]
     tokens = render_chat(messages, tokenizer)
     at = code_block(messages, tokens, tokenizer)
     assert at is not None

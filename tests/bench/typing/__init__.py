@@ -1,0 +1,1 @@
+"""Somebody types in real time: the language server as it is shipped, beside llama.vim's policy on llama-server."""
