@@ -51,10 +51,22 @@ class Sequence:
     id: int
     tokens: Ids = field(default_factory=_empty)
     cells: Ids = field(default_factory=_empty)
+    _room: tuple[Ids, Ids] = field(default_factory=lambda: (_empty(), _empty()))  # arrays of which tokens and cells are the beginning
     root: bytes = b""
     busy: bool = False
     used: int = 0
     restored: int = 0
+
+
+    def append(self, tokens: Ids, cells: Ids) -> None:
+        """The memory holds these too. Token after token this copies nothing but them."""
+        start, end = len(self.tokens), len(self.tokens) + len(tokens)
+        if self.tokens.base is not self._room[0] or end > len(self._room[0]):
+            room = np.empty(2 * end + 64, np.int32), np.empty(2 * end + 64, np.int32)
+            room[0][:start], room[1][:start] = self.tokens, self.cells
+            self._room = room
+        self._room[0][start:end], self._room[1][start:end] = tokens, cells
+        self.tokens, self.cells = self._room[0][:end], self._room[1][:end]
 
 
 class KVPool:
@@ -273,8 +285,7 @@ class KVPool:
 
     def _own(self, sequence: Sequence, tokens: Ids, cells: Ids) -> None:
         assert len(tokens) == len(cells), "no free cells"
-        sequence.tokens = np.concatenate((sequence.tokens, tokens))
-        sequence.cells = np.concatenate((sequence.cells, cells))
+        sequence.append(tokens, cells)
         self._owners[cells] += 1
 
     def _owned(self, sequences: object) -> int:

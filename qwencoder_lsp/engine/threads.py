@@ -12,7 +12,8 @@ import time
 import psutil
 
 WINDOW_S = 0.25  # times are counted in hundredths of a second
-STALE_S = 10.0  # a mean over longer than that, since nothing was computed, says little about now
+STALE_S = 1.0  # a mean over longer than that, since nothing was computed, says little about now
+COMPANY = 2  # threads that are ready to run whenever a request has just come: ours, and whoever handed it over
 MARGIN = 0.25  # cores by which the free ones must pass the middle between two numbers of threads
 
 
@@ -43,7 +44,10 @@ class ForeignLoad:
         return len(self._own_cores)
 
     def poll(self) -> float | None:
-        """Cores used by others since the last answer; None until there is something to tell. Cheap to call at every step."""
+        """Cores used by others since the last answer; None until there is something to tell. Cheap to call at every step.
+
+        After a rest it is how many threads of others want a core at this moment, where the system tells that.
+        """
         now = time.monotonic()
         elapsed = now - self._at
         if elapsed < WINDOW_S:
@@ -51,9 +55,18 @@ class ForeignLoad:
         busy = self._seconds()
         foreign = max(0.0, busy - self._busy) / elapsed
         self._at, self._busy = now, busy
-        return foreign if elapsed < STALE_S else None
+        return foreign if elapsed < STALE_S else max(0.0, _running() - COMPANY)
 
     def _seconds(self) -> float:
         every = psutil.cpu_times(percpu=True)
         used = sum(t.user + t.system + getattr(t, "steal", 0.0) for i in self._own_cores if i < len(every) for t in (every[i],))
         return float(used) - time.process_time()
+
+
+def _running() -> float:
+    """Threads of the whole system that run or are ready to; 0 where that is not known. Linux: proc_stat(5), procs_running."""
+    try:
+        with open("/proc/stat", encoding="ascii") as stat:  # noqa: PTH123 - plain read of a kernel file
+            return next((float(line.split()[1]) for line in stat if line.startswith("procs_running")), 0.0)
+    except OSError:
+        return 0.0

@@ -20,7 +20,7 @@ AHEAD_LINES = 2
 MAX_DOCUMENT = 2 << 20  # code points; larger files are data or generated
 MAX_LINE = 10_000  # code points; longer lines are minified or data
 # How long a suggestion may take once it has a whole line, since its first token. Someone who types reads one line; who asks waits for more.
-AUTOMATIC_MS, EXPLICIT_MS = 600, 5000
+AUTOMATIC_MS, EXPLICIT_MS = 2000, 5000
 # The mean log-probability of an answer's tokens, below which it is not shown; between code on both sides of the cursor it must be higher.
 LEAST_CONFIDENCE = {"quiet": -0.4, "balanced": -1.0, "eager": -10.0}
 BETWEEN = 0.3
