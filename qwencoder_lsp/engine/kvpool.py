@@ -57,7 +57,6 @@ class Sequence:
     used: int = 0
     restored: int = 0
 
-
     def append(self, tokens: Ids, cells: Ids) -> None:
         """The memory holds these too. Token after token this copies nothing but them."""
         start, end = len(self.tokens), len(self.tokens) + len(tokens)

@@ -15,6 +15,7 @@ from qwencoder_lsp.http.host import ModelHost
 from qwencoder_lsp.settings import Settings
 
 FIRST_CLIENT_S = 30.0  # how long a fresh gateway waits for the client that started it
+TELL_S = 0.5  # how far the number of running requests may be behind in what watchers know
 
 
 class Service:
@@ -26,6 +27,7 @@ class Service:
         self.listening = ""
         self.stopping = asyncio.Event()
         self._watchers: set[asyncio.Event] = set()
+        self._telling: asyncio.TimerHandle | None = None
         self._active = 0
         self._idle_since = time.monotonic() + max(0.0, FIRST_CLIENT_S - settings.gateway.linger_s)
 
@@ -59,11 +61,22 @@ class Service:
     def working(self) -> Iterator[None]:
         """Counts one running request."""
         self._active += 1
+        self._tell_soon()
         try:
             yield
         finally:
             self._active -= 1
             self._idle_since = time.monotonic()
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        """Watchers need not hear of each request, but of work that goes on, and of its end."""
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(TELL_S, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        self.changed()
 
     async def tend(self) -> None:
         """Unload idle models; return when nobody has needed the gateway for gateway.linger_s, or on `stop`."""

@@ -174,12 +174,12 @@ def test_after_the_gateway_was_killed_the_next_request_works(tmp_path: Path) -> 
     with window(tmp_path, {"default": "1"}) as w:
         w.initialize()
         w.open("x = ")
-        assert w.inline(0, 4)["items"]
+        assert w.inline(0, 4, kind=INVOKED)["items"]
         for _ in range(2):
             first = gateway_pid(tmp_path)
             assert first
             os.kill(first, signal.SIGKILL)
-            assert w.inline(0, 4)["items"]
+            assert w.inline(0, 4, kind=INVOKED)["items"]
             assert gateway_pid(tmp_path) != first
         assert not w.all("window/showMessage")
 

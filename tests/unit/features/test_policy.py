@@ -98,11 +98,11 @@ def test_the_line_around_the_cursor_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("marked", "stops"),
     [
-        ("foo(|)", Stops(max_lines=1, after_newline_ms=600)),
-        ("    if x:|\n", Stops(max_lines=12, indent=4, after_newline_ms=600)),
-        ("\tif x {|\r\n", Stops(max_lines=12, indent=4, after_newline_ms=600)),
-        ("    |return x", Stops(max_lines=12, indent=4, after_newline_ms=600)),
-        ("|", Stops(max_lines=12, indent=0, after_newline_ms=600)),
+        ("foo(|)", Stops(max_lines=1, after_newline_ms=2000)),
+        ("    if x:|\n", Stops(max_lines=12, indent=4, after_newline_ms=2000)),
+        ("\tif x {|\r\n", Stops(max_lines=12, indent=4, after_newline_ms=2000)),
+        ("    |return x", Stops(max_lines=12, indent=4, after_newline_ms=2000)),
+        ("|", Stops(max_lines=12, indent=0, after_newline_ms=2000)),
     ],
 )
 def test_one_line_between_text_and_the_block_elsewhere(marked: str, stops: Stops) -> None:
