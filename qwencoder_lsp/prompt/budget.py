@@ -39,7 +39,8 @@ def fim_budget(
 ) -> Budget:
     """The budget by the formula above. `prefill_speed` is in tokens per second, 0 when it is not known; `n_ctx` is the size of the context.
 
-    near: only what is read in two seconds. max_prefix and max_suffix replace the computed value, but not the limit of the context. Raises RequestError when the context has no room.
+    near: only what is read in two seconds. max_prefix and max_suffix replace the computed value, but not the limit of the context.
+    Raises RequestError when the context has no room.
     """
     room = n_ctx - max_tokens - MARKUP
     if room < LEAST:

@@ -46,7 +46,7 @@ async def test_code_is_continued_and_a_prompt_that_was_seen_is_not_read_again(f:
     assert cold.usage.prompt_tokens_details.cached_tokens == 0
     assert warm.usage.prompt_tokens_details.cached_tokens == warm.usage.prompt_tokens - 1
     assert warm.timings["prompt_n"] == 1
-    assert warm.timings["predicted_ms"] >= warm.timings["native_ms"] > 0
+    assert cold.timings["predicted_ms"] >= cold.timings["native_ms"] > 0
 
 
 async def test_text_and_its_tokens_are_the_same_prompt_also_with_special_tokens_in_it(f: Front, model_05b: Path) -> None:
