@@ -17,7 +17,7 @@ BETTER = 0.97  # of a point of a curve; smaller gains are noise
 TRUST = 0.3  # how far one faster step moves a known point towards it: the best of many noisy steps would be too good
 MIN_LOAD, MAX_LOAD = 0.7, 20.0
 # Attention over what is in memory comes on top. On the CPU llama.cpp computes it row by row over each row's own sequence, or, from 64 rows on
-# (GGML_FA_TILE_Q), in tiles of 64 rows over the cells of all sequences that have rows in the step. Behind 1500 tokens 63 rows take 582 ms, 64 take
+# (GGML_FA_TILE_Q), in tiles of 64 rows over the cells of all sequences that have rows in the tile. Behind 1500 tokens 63 rows take 582 ms, 64 take
 # 396, and 65 take 473. In units of a decode of one row:
 TILE = 64
 PER_ROW_AND_CELL, PER_TILE_AND_CELL = 1.7e-4, 4.4e-3
@@ -54,11 +54,17 @@ class Costs:
         """The same for a step in which all rows need logits."""
         return self._full.at(rows)
 
-    def attention(self, rows: int, reach: float, cells: float) -> float:
-        """Milliseconds to look at what is in memory. reach: tokens that the rows look at, summed over the rows; cells: tokens of their sequences."""
+    def attention(self, rows: int, reach: float, cells: float, own: float | None = None) -> float:
+        """Milliseconds to look at what is in memory. reach: tokens that the rows look at, summed over the rows; cells: tokens of their sequences.
+
+        own: those of the sequence that has most of the rows. Rows of others are together in the first tile; the rest skips what only others hold.
+        """
         if not self.tiled:
             return 0.0
-        return self._full.at(1) * (PER_ROW_AND_CELL * reach if rows < TILE else PER_TILE_AND_CELL * -(-rows // TILE) * cells)
+        if rows < TILE:
+            return self._full.at(1) * PER_ROW_AND_CELL * reach
+        further = -(-rows // TILE) - 1
+        return self._full.at(1) * PER_TILE_AND_CELL * (cells + further * (cells if own is None else own))
 
     def now(self, rows: int, outputs: int = 1, attention: float = 0.0) -> float:
         """Milliseconds that such a step is expected to take now."""

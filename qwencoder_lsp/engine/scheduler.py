@@ -139,7 +139,8 @@ class Scheduler:
             count = rows - readers
             if count < LEAST_CHUNK:
                 continue
-            attention = self._costs.attention(rows, held + count * (job.computed + count / 2), held + job.computed + count)
+            own = job.computed + count
+            attention = self._costs.attention(rows, held + count * (job.computed + count / 2), held + own, own)
             ms = self._costs.now(rows, readers + 1, attention)
             rate = count / ms
             fits = ms <= budget_ms or (rows == TILE and ms <= OVER * budget_ms and rate >= FASTER * best_rate)

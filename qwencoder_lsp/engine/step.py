@@ -56,7 +56,7 @@ class Step:
         sizes = [(len(self._parts[id(job)].tokens), job.computed) for job in self._jobs]
         reach, cells = sum(n * (held + n / 2) for n, held in sizes), sum(n + held for n, held in sizes)
         self.padding = self._padding(costs, reach, cells)
-        self.attention = costs.attention(self.rows + self.padding, reach, cells)
+        self.attention = costs.attention(self.rows + self.padding, reach, cells, sum(max(sizes)))
 
     def _prompt_rows(self, job: Job, count: int, costs: Costs, spare: int) -> Rows:
         """The next part of its prompt; behind the last one a short draft of the answer's beginning, at most `spare` tokens, where that pays."""

@@ -44,6 +44,7 @@ def test_attention_is_by_row_below_a_tile_and_by_tile_above() -> None:
     assert costs.attention(64, 64 * 1500, 1500) < costs.attention(63, 63 * 1500, 1500)  # one long sequence
     assert costs.attention(63, 63 * 200, 2400) < costs.attention(64, 64 * 200, 2400)  # many short ones
     assert costs.attention(128, 0, 1000) == 2 * costs.attention(64, 0, 1000)
+    assert costs.attention(128, 0, 1000, 200) < costs.attention(128, 0, 1000)  # the second tile holds rows of one sequence only
     costs.tiled = False
     assert costs.attention(64, 64 * 1500, 1500) == 0.0
 
