@@ -50,7 +50,7 @@ def _split(text: str, offset: int, settings: Settings) -> Split:
     cut = line_start(text, offset)
     start = prefix_start(text, cut, PREFIX if limits.max_prefix is None else limits.max_prefix * PER_TOKEN)
     end = suffix_end(text, offset, SUFFIX if limits.max_suffix is None else limits.max_suffix * PER_TOKEN)
-    return Split(start, text[start:cut], text[offset:end])
+    return Split(start, text[start:cut], text[offset:end], whole=end == len(text))
 
 
 def prefix_start(text: str, offset: int, limit: int) -> int:

@@ -20,11 +20,15 @@ _CLOSERS = re.compile(r"(?:[\s)\]}>\"'`;,]|</[\w:.-]*>)*")
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The text from `start` of the document to the cut, and the text that followed the cursor when the cut was made."""
+    """The text from `start` of the document to the cut, and the text that followed the cursor when the cut was made.
+
+    whole: whether that was all up to the end of the document.
+    """
 
     start: int
     prefix: str
     suffix: str
+    whole: bool
 
     @property
     def cut(self) -> int:
@@ -35,13 +39,16 @@ class Split:
         """Whether everything that was typed since lies between the cut and the cursor."""
         if not self.cut <= offset <= self.cut + MOST_TYPED or not text.startswith(self.prefix, self.start):
             return False
-        if text.startswith(self.suffix, offset):
+        if self._follows(text, self.suffix, offset):
             return True
         rest, newline, below = self.suffix.partition("\n")
         end = text.find("\n", offset)
         now = text[offset:] if end < 0 else text[offset:end]
         added = bool(_CLOSERS.fullmatch(now)) and bool(_CLOSERS.fullmatch(rest))
-        return added and (end >= 0) == bool(newline) and text.startswith(below, end + 1 if end >= 0 else len(text))
+        return added and (end >= 0) == bool(newline) and self._follows(text, below, end + 1 if end >= 0 else len(text))
+
+    def _follows(self, text: str, part: str, offset: int) -> bool:
+        return text.startswith(part, offset) and (not self.whole or offset + len(part) == len(text))
 
 
 class Splits:

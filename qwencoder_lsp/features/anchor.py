@@ -29,7 +29,7 @@ class Anchor:
         The text may have moved in the document. Below the cursor's line nothing may have changed.
         """
         end = text.find("\n", offset)
-        if not (text.startswith(self.below, end) if end >= 0 else not self.below):
+        if text[end : end + BELOW] != self.below if end >= 0 else self.below:
             return None
         size = len(self.before)
         if self.offset <= offset and text.startswith(self.before, self.offset - size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import astuple, dataclass, field
 
@@ -39,18 +39,23 @@ class Answer:
         return self.reason in ("superseded", "cancelled")
 
 
-async def collect(events: AsyncGenerator[Event, None]) -> Answer:
-    """A stream of the gateway up to its end. Raises whatever QwencoderError it raises; cancelling stops the generation."""
-    text, model, end = "", "", End("cancelled")
+async def collect(events: AsyncGenerator[Event, None], grown: Callable[[str], None] = lambda _: None) -> Answer:
+    """A stream of the gateway up to its end. grown: told the text so far after each piece.
+
+    Raises whatever QwencoderError the stream raises; cancelling stops the generation.
+    """
+    text, model, logprobs, end = "", "", list[float](), End("cancelled")
     async with aclosing(events):  # a cancelled task must stop the generation now, not when the generator is collected
         async for event in events:
             if isinstance(event, Start):
                 model = event.model
             elif isinstance(event, Piece):
                 text += event.text
+                logprobs += event.logprobs
+                grown(text)
             elif isinstance(event, End):
                 end = event
-    return Answer(text, end.reason, model, end.usage, end.timings)
+    return Answer(text, end.reason, model, end.usage, end.timings, tuple(logprobs))
 
 
 async def ask(gateway: Gateway, request: ChatRequest) -> Answer:

@@ -187,5 +187,5 @@ async def complete(
     try:
         return await completer.complete(snapshot, offset, gateway, settings, explicit=explicit, document=document)
     finally:
-        stopped = completer.closed(snapshot.uri)
-        await asyncio.wait(stopped) if stopped else None  # the gateway is told before the caller closes it
+        if stopped := completer.closed(snapshot.uri):
+            await asyncio.wait(stopped)  # the gateway is told before the caller closes it

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.features.anchor import Anchor
-from qwencoder_lsp.features.ask import Answer
-from qwencoder_lsp.gateway.protocol import End, Event, Piece, Start
+from qwencoder_lsp.features.ask import Answer, collect
+from qwencoder_lsp.gateway.protocol import Event
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +81,13 @@ class Flight:
         if not self._waiting and not self.kept:
             self._task.cancel()
 
+    def _grown(self, text: str) -> None:
+        self.text = text
+        self._changed.set()
+
     async def _read(self, events: AsyncGenerator[Event, None]) -> None:
-        model, logprobs = "", list[float]()
         try:
-            async with aclosing(events):
-                async for event in events:
-                    if isinstance(event, Start):
-                        model = event.model
-                    elif isinstance(event, Piece):
-                        self.text += event.text
-                        logprobs += event.logprobs
-                        self._changed.set()
-                    elif isinstance(event, End):
-                        self.answer = Answer(self.text, event.reason, model, event.usage, event.timings, tuple(logprobs))
+            self.answer = await collect(events, self._grown)
         except QwencoderError as error:
             self._error = error
             log.info("a completion ended: %s", error.message)

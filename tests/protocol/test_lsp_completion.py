@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.protocol.gateways import wait
 from tests.protocol.rawclient import frame
 from tests.protocol.windows import INVOKED, URI, between, log_text, window
 
@@ -179,8 +180,7 @@ def test_cancelling_frees_the_engine(tmp_path: Path) -> None:
         while w.ready()["active"] == 0:
             time.sleep(0.02)
         w.send({"method": "$/cancelRequest", "params": {"id": id_}})
-        while w.ready()["active"]:
-            time.sleep(0.02)
+        assert wait(lambda: w.ready()["active"] == 0, 30)
 
 
 def test_a_change_while_the_answer_is_made_makes_it_null(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class Editor:
     def fill(self, prefix: str, suffix: str, language: str = "python", trigger: int = 2) -> Middle:
         """What is shown at the hole of a document that nobody has seen before."""
         self._number += 1
-        uri = f"file:///work/item{self._number}/solution.py"
+        uri = f"file:///srv/item{self._number}/solution.py"
         text = prefix + suffix
         self._client.notify("textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": language, "version": 1, "text": text}})
         line, character = prefix.count("\n"), len(prefix) - prefix.rfind("\n") - 1

@@ -45,7 +45,7 @@ class Editor:
 
     def open(self, session: Session, number: int) -> None:
         """Show the document of a session."""
-        self._uri, self._version = f"file:///work/{number}/{session.name.partition(':')[0].replace(' ', '_')}", 1
+        self._uri, self._version = f"file:///srv/{number}/{session.name.partition(':')[0].replace(' ', '_')}", 1
         document = {"uri": self._uri, "languageId": session.language, "version": 1, "text": session.text}
         self.notify("textDocument/didOpen", {"textDocument": document})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,14 @@ def test_elsewhere_in_the_document_the_cut_is_another() -> None:
     splits = Splits()
     parts(HEAD + "    y|" + TAIL, splits)
     assert parts("import o|s\n" + HEAD, splits).prefix == ""
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_behind_a_cursor_that_goes_back_from_the_end_the_text_is_seen(end: str) -> None:
+    splits = Splits()
+    parts("a = 1\nb = 2|" + end, splits)
+    found = parts("a = 1\nb = 2|\nc = 3" + end, splits)
+    assert found.suffix == "\nc = 3" + end
 
 
 def test_much_typed_text_becomes_part_of_the_prefix() -> None:

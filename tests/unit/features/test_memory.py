@@ -48,6 +48,12 @@ def test_edits_elsewhere_do_not_matter_above_and_do_below() -> None:
     assert rest(known, long + "wi|" + TAIL.replace("1", "3")) is None
 
 
+@pytest.mark.parametrize("tail", ["", "\n", "\nx = 1\n"])
+def test_lines_that_came_below_the_end_of_the_document_matter(tail: str) -> None:
+    assert rest(memory(remembered("width", HEAD, tail)), HEAD + "wi|" + tail) == "dth"
+    assert rest(memory(remembered("width", HEAD, tail)), HEAD + "wi|" + tail + "\ny = 2\n") is None
+
+
 def test_a_bracket_that_the_editor_adds_behind_the_cursor_does_not_matter() -> None:
     known = memory(remembered("max(width, height)"))
     assert rest(known, HEAD + "max(|)" + TAIL) == "width, height)"
