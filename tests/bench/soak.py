@@ -29,6 +29,7 @@ from tests.bench.engine.traffic import PATIENCE_S, Pool, Tally, client
 
 CLIENTS = 5
 IDLE_UNLOAD_S = 5
+HOST_TIER_MB = 192  # full long before the second half, which is judged
 GATEWAY_MB = 16.0  # tolerated growth over the second half
 ENGINE_MB, ENGINE_SHARE = 64.0, 0.05
 JUDGED_MINUTES = 10  # in a shorter run the memory for computed prefixes is still filling; growth is shown, not judged
@@ -122,6 +123,7 @@ async def _serving(home: Path, models: tuple[Path, Path]) -> AsyncIterator[Ours]
         "QWENCODER_MODEL_COMPLETION": str(models[0]),
         "QWENCODER_MODEL_CHAT": str(models[1]),
         "QWENCODER_ENGINE_IDLE_UNLOAD_S": str(IDLE_UNLOAD_S),
+        "QWENCODER_ENGINE_CACHE_MB": str(HOST_TIER_MB),
     }
     server = await Ours.start(None, home, env)
     try:
