@@ -45,12 +45,14 @@ class Stops:
     max_lines: stop at the end of that line; 1 means the rest of the current line. Blank lines before the first text do not count.
     indent: after the first newline, stop before a non-blank line indented by less than this many columns (tabs count to the next 4).
     after_newline_ms: once a line is complete, stop at the next line end after this much time since the first token.
+    repetition: stop when the answer only repeats itself.
     """
 
     strings: tuple[str, ...] = ()
     max_lines: int | None = None
     indent: int | None = None
     after_newline_ms: int | None = None
+    repetition: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from qwencoder_lsp.engine.sampler import Filter, Logits, Pick, Sampler, logprob_
 from qwencoder_lsp.engine.stops import StopState
 
 Ids = npt.NDArray[np.int32]
+LEAST_END = -12.0  # a less probable end is none
 WHOLE = ("length", "stop_token", "constraint")  # the other reasons cut the text; what was held back is not part of it
 
 
@@ -58,13 +59,15 @@ class Job:
         self._prompt: Ids = np.asarray(request.tokens, np.int32)
         self._piece = piece
         self._logprobs = request.sampling.logprobs or bool(request.suffix)
-        self._sampler = Sampler(request.sampling, request.tokens, logprobs=self._logprobs)
+        self._sampler = Sampler(request.sampling, request.tokens, logprobs=self._logprobs, ends=request.stop_tokens if request.suffix else ())
         self._drafter: Drafter | None = Drafter(request.tokens, request.stop_tokens, request.copies) if request.speculate else None
         self._stops = StopState(request.stops, now_ms)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         healed = request.constraint.value if request.constraint and request.constraint.kind == "heal" else ""
         self._hidden = len(healed)  # characters at the start of the answer that belong to the prompt
         self._text: list[str] = []
+        self._length = 0  # code points of the answer that were written, shown or not
+        self._cuts: list[tuple[int, float]] = []
         self._unsent: list[Pick] = []
         self._forced = False  # the draft is what the constraint leaves no choice about
         self._guessed = False  # the draft is the drafter's
@@ -223,6 +226,7 @@ class Job:
             preempted=self._preempted,
             native_ms=self.native_ms,
             scores=tuple(self.scores),
+            cuts=tuple(self._cuts),
             evaluated_tokens=self.evaluated,
         )
         return self.chunk(), done
@@ -236,6 +240,8 @@ class Job:
             else:
                 pick = self._sampler.pick(logits(kept), guide)
             self._first = self._first or now_ms()
+            if pick.end > LEAST_END and not self._hidden:
+                self._cuts.append((self._length, round(pick.end, 2)))
             suffix = self.request.suffix
             if suffix and pick.token == suffix[0] and not guide:
                 if len(suffix) == 1 and pick.logprob >= self.request.suffix_min:
@@ -277,6 +283,7 @@ class Job:
         text = self._visible(self._decoder.decode(self._piece(pick.token)))
         if text or not hidden:  # a token that only spells what was there before is no part of the answer
             self._unsent.append(pick)
+        self._length += len(text)
         text, reason = self._stops.feed(text)
         self._text.append(text)
         if reason:

@@ -20,7 +20,7 @@ from qwencoder_lsp.core.prompt import Stops
 
 HEADER = struct.Struct(">I")
 MAX_MESSAGE = 64 << 20
-TUPLES = ("tokens", "stop_tokens", "suffix", "inputs", "logprobs", "top", "scores", "costs", "vectors")
+TUPLES = ("tokens", "stop_tokens", "suffix", "inputs", "logprobs", "top", "scores", "cuts", "costs", "vectors")
 
 
 class Priority(IntEnum):
@@ -197,12 +197,13 @@ class Chunk:
 class Done:
     """The end of request `id`.
 
-    reason: "stop_token", "stop_string", "lines", "indent", "time", "length", "constraint", "suffix", "deadline", "scored",
+    reason: "stop_token", "stop_string", "lines", "indent", "time", "repetition", "length", "constraint", "suffix", "deadline", "scored",
     "cancelled" or "superseded".
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
     broken off for something more urgent. evaluated: rows computed for this request, wrong guesses included.
-    native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for.
+    native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for. cuts, where there is a suffix:
+    (code points of the answer, log-probability that it ended there instead of going on), in front of each token where that is not next to nothing.
     """
 
     id: int
@@ -219,6 +220,7 @@ class Done:
     preempted: int = 0
     native_ms: float = 0.0
     scores: tuple[float, ...] = ()
+    cuts: tuple[tuple[int, float], ...] = ()
     evaluated_tokens: int = 0
 
 

@@ -48,21 +48,23 @@ class Filter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One choice: the token, its natural log-probability (0 where nobody asked for it), and the most probable (token, logprob) pairs that
-    Sampling.top_logprobs asked for."""
+    """One choice: the token, its natural log-probability (0 where nobody asked for it), the most probable (token, logprob) pairs that
+    Sampling.top_logprobs asked for, and the log-probability of an end instead (-inf where none could come)."""
 
     token: int
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
+    end: float = -math.inf
 
 
 class Sampler:
     """One request's sampling state: its filters, its random generator and what its penalties count."""
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int] = (), *, logprobs: bool = True) -> None:
-        """logprobs: whether a Pick must tell its log-probability."""
+    def __init__(self, sampling: Sampling, prompt: Sequence[int] = (), *, logprobs: bool = True, ends: Sequence[int] = ()) -> None:
+        """logprobs: whether a Pick must tell its log-probability, and that of `ends`, the tokens that end an answer."""
         self._sampling = sampling
         self._logprobs = logprobs or sampling.top_logprobs > 0
+        self._ends = np.array(ends, np.intp)
         self._random = np.random.default_rng(sampling.seed)
         self._greedy = sampling.temperature < COLDEST
         self._penalties = _Penalties(sampling, prompt) if _penalised(sampling) else None
@@ -95,7 +97,10 @@ class Sampler:
         top: tuple[tuple[int, float], ...] = ()
         if self._sampling.top_logprobs:
             top = tuple((int(t), float(logits[t]) - log_total) for t in best(logits, self._sampling.top_logprobs))
-        return Pick(token, float(logits[token]) - log_total if self._logprobs else 0.0, top)
+        end = -math.inf
+        if len(self._ends) and self._logprobs and not filtering:
+            end = float(np.logaddexp.reduce(logits[self._ends])) - log_total
+        return Pick(token, float(logits[token]) - log_total if self._logprobs else 0.0, top, end)
 
     def accept(self, token: int) -> None:
         """The token was taken into the answer: later penalties count it."""

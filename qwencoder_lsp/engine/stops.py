@@ -11,6 +11,10 @@ from collections.abc import Callable
 from qwencoder_lsp.core.prompt import Stops
 
 TAB = 4
+# The end of a text is a repetition when the same piece, of at most LONGEST_UNIT characters, stands there so often in a row: (times, characters together),
+# lines, other text, and text without a letter or digit (rulers, tables of zeros).
+LONGEST_UNIT = 80
+LINES, WORDS, SIGNS = (3, 24), (4, 60), (8, 200)
 BLANK = " \t\r\n"
 
 
@@ -29,6 +33,7 @@ class StopState:
         self._by_line = stops.max_lines is not None or stops.indent is not None or stops.after_newline_ms is not None
         self._held = ""  # came in, but not given out yet
         self._reason: str | None = None
+        self._tail = ""
         self._text_seen = False
         self._lines = 0
         self._column: int | None = None  # columns of white space since the last newline; None in the first line and behind a line's first text
@@ -36,7 +41,7 @@ class StopState:
 
     def feed(self, text: str) -> tuple[str, str | None]:
         """Take the next piece. Returns the text that may be given out now, and the reason once a rule fired: "stop_string", "lines",
-        "indent" or "time". From then on there is nothing more to give out."""
+        "indent", "time" or "repetition". From then on there is nothing more to give out."""
         now = self._clock()
         if self._first_ms is None:
             self._first_ms = now
@@ -50,7 +55,11 @@ class StopState:
                 if stop:
                     cut, self._reason = stop
                     return self._release(cut), self._reason
-        return self._release(self._safe()), None
+        if self._stops.repetition:
+            self._tail = (self._tail + text)[-4 * LONGEST_UNIT :]
+            if repeated(self._tail) is not None:
+                self._reason = "repetition"
+        return self._release(self._safe()), self._reason
 
     def flush(self) -> str:
         """The text still held back, at the end of a generation that no rule stopped; empty when one did."""
@@ -106,3 +115,16 @@ class StopState:
         if self._gap is not None:
             self._gap = max(0, self._gap - size)
         return out
+
+
+def repeated(text: str) -> int | None:
+    """Where the second of several equal pieces begins with which `text` ends; None when it does not end so."""
+    for size in range(1, min(LONGEST_UNIT, len(text) // 2) + 1):
+        unit = text[-size:]
+        times = 1
+        while text.endswith(unit, 0, len(text) - times * size):
+            times += 1
+        least, together = SIGNS if not any(c.isalnum() for c in unit) else LINES if "\n" in unit else WORDS
+        if times >= least and times * size >= together:
+            return len(text) - (times - 1) * size
+    return None

@@ -7,24 +7,25 @@ run behind the gateway. An answer that is known already, or on its way, is taken
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import replace
 from time import perf_counter
 
-from qwencoder_lsp.context.gather import around, gather
+from qwencoder_lsp.context.gather import gather
 from qwencoder_lsp.context.split import Splits
 from qwencoder_lsp.core.report import Reason, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
-from qwencoder_lsp.core.text import Snapshot, Span
+from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.features.anchor import Anchor
 from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.flight import Flight
 from qwencoder_lsp.features.memory import Memory, Remembered
-from qwencoder_lsp.features.policy import ahead_rules, silence, stop_rules, unsure
+from qwencoder_lsp.features.policy import MOST_PARSED, ahead_rules, silence, silent_in, stop_rules
 from qwencoder_lsp.features.reader import Reader
+from qwencoder_lsp.features.show import show
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import CompleteRequest
-from qwencoder_lsp.postprocess.finish import finish
+from qwencoder_lsp.postprocess.scope import Scope, scope_at
+from qwencoder_lsp.postprocess.tree import Parsed, Trees
 from qwencoder_lsp.settings import Settings
 
 AHEAD_TOKENS = 32
@@ -35,6 +36,7 @@ class Completer:
 
     def __init__(self) -> None:
         self._splits = Splits()
+        self._trees = Trees()
         self._memory = Memory()
         self._flights: dict[str, Flight] = {}  # by document; the answer for the cursor
         self._ahead: dict[str, Flight] = {}  # the same for what comes behind a suggestion
@@ -44,14 +46,15 @@ class Completer:
         """What can be said without the model: a reason for silence, or an answer that is known. None: ask `complete`."""
         if reason := silence(snapshot, offset, settings, explicit=explicit):
             return Completion(None, reason)
-        began = perf_counter()
+        if not explicit and (reason := silent_in(self._place(snapshot, offset)[1], settings)):
+            return Completion(None, reason)
         found = None if explicit else self._memory.find(snapshot.uri, snapshot.text, offset)
         if found is None:
             return None
         known, rest = found
         answer = Answer(rest, known.ended, known.model, logprobs=known.logprobs)
-        completion = _finished(snapshot, offset, answer, settings, Timings(), began)
         same_place = rest == known.text
+        completion = self._shown(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=known.ahead and same_place)
         return completion if completion.suggestion or same_place else None
 
     def joins(self, snapshot: Snapshot, offset: int) -> bool:
@@ -81,7 +84,7 @@ class Completer:
         if answer.replaced:
             return Completion(None, Reason.SUPERSEDED, answer.reason, answer.model, answer.usage, answer.timings)
         left = replace(answer, text=rest)
-        return _finished(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), perf_counter(), explicit=explicit)
+        return self._shown(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), explicit=explicit)
 
     def shown(self, snapshot: Snapshot, suggestion: Suggestion, gateway: Gateway, settings: Settings, *, document: str | None = None) -> None:
         """The suggestion is on screen: prepare what comes behind it."""
@@ -108,10 +111,21 @@ class Completer:
     def closed(self, uri: str) -> list[asyncio.Task[None]]:
         """The document is not open any more. The generations that are being stopped for it."""
         self._memory.forget(uri)
+        self._trees.forget(uri)
         stopped = [flight.cancel() for flights in (self._flights, self._ahead) if (flight := flights.pop(uri, None))]
         if reader := self._readers.pop(uri, None):
             stopped += reader.stop()
         return stopped
+
+    def _place(self, snapshot: Snapshot, offset: int) -> tuple[Parsed | None, Scope]:
+        """The document's tree, and what the cursor is in."""
+        parsed = self._trees.parse(snapshot.uri, snapshot.text, snapshot.language) if len(snapshot.text) <= MOST_PARSED else None
+        return parsed, scope_at(snapshot.text, offset, snapshot.language, parsed)
+
+    def _shown(
+        self, snapshot: Snapshot, offset: int, answer: Answer, settings: Settings, timings: Timings, *, explicit: bool, accepted: bool = False
+    ) -> Completion:
+        return show(snapshot, offset, answer, settings, *self._place(snapshot, offset), timings, explicit=explicit, accepted=accepted)
 
     def _running(self, snapshot: Snapshot, offset: int) -> Flight | None:
         for flights in (self._flights, self._ahead):
@@ -160,23 +174,7 @@ class Completer:
 
     def _landed(self, flight: Flight, answer: Answer) -> None:
         if not answer.replaced:
-            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs))
-
-
-def _finished(
-    snapshot: Snapshot, offset: int, answer: Answer, settings: Settings, timings: Timings, began: float, *, explicit: bool = False
-) -> Completion:
-    """The finish stage on what is left of an answer. began: when that started, by perf_counter."""
-    prefix, suffix = around(snapshot, offset)
-    done = finish(answer.text, prefix, suffix, answer.reason)
-    suggestion, reason = None, done.reason
-    if done.text and not explicit and unsure(snapshot, offset, settings, answer.confidence):
-        reason = Reason.UNSURE
-    elif done.text:
-        span = Span(offset, offset + done.overwrite)
-        suggestion = Suggestion(uuid.uuid4().hex, done.text.replace("\n", snapshot.newline), span)
-    timings = replace(timings, finish=(perf_counter() - began) * 1000)
-    return Completion(suggestion, reason, answer.reason, answer.model, answer.usage, timings, answer.confidence)
+            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs, flight.kept))
 
 
 async def complete(

@@ -17,13 +17,15 @@ KEPT = 256  # answers, of all documents
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A raw answer. ended: why it ended, as in engine.protocol.Done; logprobs: natural logs of its tokens."""
+    """A raw answer. ended: why it ended, as in engine.protocol.Done; logprobs: natural logs of its tokens; ahead: made for the time when what is shown
+    was accepted."""
 
     anchor: Anchor
     text: str
     ended: str
     model: str = ""
     logprobs: tuple[float, ...] = ()
+    ahead: bool = False
 
 
 class Memory:

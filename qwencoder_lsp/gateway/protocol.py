@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Last event of a good stream; reason as in engine.protocol.Done, "pulled" after a download."""
+    """Last event of a good stream; reason and cuts as in engine.protocol.Done, reason "pulled" after a download."""
 
     reason: str
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    cuts: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,4 +51,6 @@ def event(fields: dict[str, Any]) -> Event:
         fields["timings"] = Timings(**fields["timings"])
     if "logprobs" in fields:
         fields["logprobs"] = tuple(fields["logprobs"])
+    if "cuts" in fields:
+        fields["cuts"] = tuple((int(at), float(value)) for at, value in fields["cuts"])
     return EVENT_NAMES[kind](**fields)

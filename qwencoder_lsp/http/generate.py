@@ -98,4 +98,5 @@ def _end(done: Done, usage: Usage, timings: Timings) -> End:
             preempted=done.preempted,
         ),
         replace(timings, queue=done.queue_ms, prefill=done.prefill_ms, decode=done.decode_ms, native=done.native_ms),
+        done.cuts,
     )

@@ -34,6 +34,18 @@ log = logging.getLogger(__name__)
 
 AHEAD_S = 0.05  # after an answer: the editor shows it first
 INLINE, MENU = "inline", "menu"
+# The model has answered: where nothing is shown then, the editor clears what it shows.
+ANSWERED = frozenset(
+    {
+        Reason.SHOWN,
+        Reason.EMPTY,
+        Reason.UNSURE,
+        Reason.BREAKS_SYNTAX,
+        Reason.NEXT_LINE,
+        Reason.REPEATS_PREFIX,
+        Reason.REPEATS_SUFFIX,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,7 @@ class Completions:
             self._trace(wish, outcome.completion, (time.perf_counter() - started) * 1000)
         if outcome.completion.reason is Reason.MODEL_MISSING:
             self._downloads.offer()
-        answered = outcome.completion.reason in {Reason.SHOWN, Reason.EMPTY, Reason.UNSURE, Reason.REPEATS_PREFIX, Reason.REPEATS_SUFFIX}
+        answered = outcome.completion.reason in ANSWERED
         return outcome if answered else None
 
     async def _work(self, wish: Wish) -> Outcome:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwencoder_lsp.core.report import Reason
+from qwencoder_lsp.engine.stops import repeated
 from qwencoder_lsp.postprocess.overlap import covered_closers, repeated_lines, repeated_tail, repeats_lines_above
-from qwencoder_lsp.postprocess.trim import AT_LINE_END, drop_unfinished_line, open_line, trim_end
+from qwencoder_lsp.postprocess.trim import AT_LINE_END, LIMITS, drop_open_end, drop_unfinished_line, open_line, trim_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,10 @@ def finish(raw: str, prefix: str, suffix: str, ended: str) -> Finished:
     """What to show of `raw` between `prefix` and `suffix`; `ended` is why the generation ended, as in engine.protocol.Done."""
     before = prefix[prefix.rfind("\n") + 1 :]
     rest = suffix.partition("\n")[0]
-    text = drop_unfinished_line(raw) if ended == "length" else raw
+    text = raw[: repeated(raw)] if ended in ("repetition", "length") else raw
+    text = drop_unfinished_line(text) if ended == "length" else text
     at_line_end = ended in AT_LINE_END or text != raw
+    text = drop_open_end(text) if ended in LIMITS else text
     text = trim_end(text, rest)
     if not text.strip():
         return Finished("", 0, Reason.EMPTY)

@@ -27,6 +27,15 @@ GRAMMARS = {
     "java": ("tree_sitter_java", "language"),
     "c": ("tree_sitter_c", "language"),
     "cpp": ("tree_sitter_cpp", "language"),
+    "csharp": ("tree_sitter_c_sharp", "language"),
+    "ruby": ("tree_sitter_ruby", "language"),
+    "php": ("tree_sitter_php", "language_php"),
+    "shellscript": ("tree_sitter_bash", "language"),
+    "html": ("tree_sitter_html", "language"),
+    "css": ("tree_sitter_css", "language"),
+    "sql": ("tree_sitter_sql", "language"),
+    "yaml": ("tree_sitter_yaml", "language"),
+    "markdown": ("tree_sitter_markdown", "language"),
 }
 """LSP language id -> (module, function that returns the grammar)."""
 
@@ -45,7 +54,10 @@ FUNCTIONS = frozenset(
         "compact_constructor_declaration",
         "function_item",  # Rust
         "closure_expression",
-        "lambda_expression",  # Java, C++
+        "lambda_expression",  # Java, C++, C#
+        "method",  # Ruby
+        "singleton_method",
+        "local_function_statement",  # C#
     }
 )
 """Node kinds of functions with a body, of all grammars together."""
@@ -57,8 +69,8 @@ def statements(language: str) -> frozenset[str]:
 
     They are told by the endings that all these grammars use in their names.
     """
-    grammar = _grammar(language)
-    names = (grammar.node_kind_for_id(i) or "" for i in range(grammar.node_kind_count)) if grammar else ()
+    found = grammar(language)
+    names = (found.node_kind_for_id(i) or "" for i in range(found.node_kind_count)) if found else ()
     return frozenset(n for n in names if n.endswith(("_statement", "_declaration", "_definition", "_item")) and "parameter" not in n)
 
 
@@ -70,7 +82,7 @@ def parse_errors(text: str, language: str) -> int | None:
     root = _parse(text, language)
     if root is None:
         return None
-    return sum(1 for _ in _errors(root)) + (language == "python" and _python_error(text) is not None)
+    return count_errors(root) + (language == "python" and _python_error(text) is not None)
 
 
 def first_error(text: str, language: str) -> str | None:
@@ -120,7 +132,8 @@ def enclosing(text: str, language: str, offset: int, kinds: frozenset[str], min_
 
 
 @cache
-def _grammar(language: str) -> Language | None:
+def grammar(language: str) -> Language | None:
+    """The grammar of an LSP language id, or None."""
     if language not in GRAMMARS:
         return None
     module, function = GRAMMARS[language]
@@ -132,8 +145,13 @@ def _encode(text: str) -> bytes:
 
 
 def _parse(text: str, language: str) -> Node | None:
-    grammar = _grammar(language)
-    return None if grammar is None else Parser(grammar).parse(_encode(text)).root_node
+    found = grammar(language)
+    return None if found is None else Parser(found).parse(_encode(text)).root_node
+
+
+def count_errors(root: Node) -> int:
+    """How many ERROR and MISSING nodes there are."""
+    return sum(1 for _ in _errors(root))
 
 
 def _errors(root: Node) -> Iterator[Node]:

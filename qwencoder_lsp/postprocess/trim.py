@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
 # Reasons of engine.protocol.Done that say that a newline came next.
 AT_LINE_END = frozenset({"lines", "indent", "time"})
+LIMITS = frozenset({"length", "lines", "time"})
+_OPENS = re.compile(r"(?:[:{(\[,\\=]|=>|->|\b(?:then|do|else|begin))[ \t]*$")
 
 
 def drop_unfinished_line(text: str) -> str:
     """Without the last line, which the token limit cut off, unless it is the only one with text."""
     head, _, _ = text.rpartition("\n")
     return head if head.strip() else text
+
+
+def drop_open_end(text: str) -> str:
+    """Without the last lines that only open something, as a limit may leave them, unless nothing else is there: what they open is not there."""
+    lines = text.rstrip().split("\n")
+    while len(lines) > 1 and _OPENS.search(lines[-1]):
+        lines.pop()
+        while len(lines) > 1 and not lines[-1].strip():
+            lines.pop()
+    head = "\n".join(lines)
+    return head if head.strip() and head != text.rstrip() else text
 
 
 def trim_end(text: str, rest: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qwencoder_lsp.core.prompt import Stops
-from qwencoder_lsp.engine.stops import StopState
+from qwencoder_lsp.engine.stops import StopState, repeated
 
 
 def run(stops: Stops, pieces: Iterable[str], times: Iterable[float] = ()) -> tuple[str, str | None]:
@@ -113,3 +113,27 @@ def test_the_deadline_counts_from_the_first_token_and_waits_for_the_end_of_a_lin
 
 def test_the_deadline_does_not_fire_before_the_first_text() -> None:
     assert run(Stops(after_newline_ms=10), ["\n", "\n", "  a", "\n", "b"], [0, 50, 60, 70, 80]) == ("\n\n  a", "time")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("self.a.a" + ".a" * 40, "self.a"),
+        ("x = 1\n" * 6, "x = 1\n"),
+        ("return a and b and b and b and b and b and b and b and b and b and b and b", "return a and b"),
+        ("[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]", None),
+        ("=" * 79, None),
+        ("x = 1\ny = 1\nz = 1\n", None),
+        ("[0, 0, 0]", None),
+    ],
+)
+def test_an_answer_that_only_repeats_itself_is_stopped(text: str, kept: str | None) -> None:
+    at = repeated(text)
+    assert (None if at is None else text[:at]) == kept
+
+
+def test_repetition_ends_an_answer_only_where_asked() -> None:
+    for wanted in (True, False):
+        state = StopState(Stops(repetition=wanted), lambda: 0.0)
+        reasons = [state.feed("x = 1\n")[1] for _ in range(8)]
+        assert ("repetition" in reasons) is wanted

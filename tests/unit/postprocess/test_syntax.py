@@ -14,11 +14,29 @@ GOOD = {
     "java": "class A {\n  int f(int x) {\n    return x;\n  }\n}\n",
     "c": "int f(int x) {\n  return x;\n}\n",
     "cpp": "int f(auto x) {\n  return x;\n}\n",
+    "csharp": "class A {\n  int f(int x) {\n    return x;\n  }\n}\n",
+    "ruby": "def f(x)\n  return x\nend\n",
+    "php": "<?php\nfunction f($x) {\n  return $x;\n}\n",
+    "shellscript": "f() {\n  return 1\n}\n",
+}
+OTHERS = {  # without functions and statements
+    "html": ("<p>hi</p>\n", "<p><\n"),
+    "css": ("a { color: red; }\n", "a { color: }} ;\n"),
+    "sql": ("SELECT a FROM b WHERE c = 1;\n", "SELECT (a FROM b;\n"),
+    "yaml": ("a:\n  - b\n", "a: [b\n"),
+    "markdown": ("# a\n\nb\n", ""),
 }
 
 
 def test_every_grammar_has_an_example() -> None:
-    assert set(GOOD) == set(GRAMMARS)
+    assert {*GOOD, *OTHERS} == set(GRAMMARS)
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_documents_of_other_kinds_are_parsed_too(language: str) -> None:
+    good, broken = OTHERS[language]
+    assert parse_errors(good, language) == 0
+    assert (parse_errors(broken, language) or 0) > 0 or language == "markdown"  # where everything is a text
 
 
 @pytest.mark.parametrize("language", GOOD)
@@ -39,10 +57,10 @@ def test_a_function_encloses_its_body(language: str) -> None:
     assert span is not None
     body = span.of(good)
     assert "(" in body.splitlines()[0]
-    assert body.endswith("return x") if language == "python" else body.endswith("}")
+    assert body.endswith({"python": "return x", "ruby": "end"}.get(language, "}"))
 
 
-@pytest.mark.parametrize("language", [language for language in GOOD if language != "rust"])
+@pytest.mark.parametrize("language", [language for language in GOOD if language not in ("rust", "shellscript")])
 def test_a_return_is_a_statement(language: str) -> None:
     good = GOOD[language]
     span = enclosing(good, language, good.index("return") + 2, statements(language))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwencoder_lsp.postprocess.trim import drop_unfinished_line, open_line, trim_end
+from qwencoder_lsp.postprocess.trim import drop_open_end, drop_unfinished_line, open_line, trim_end
 
 TEXT = st.text(alphabet="ab \n", max_size=40)
 
@@ -36,3 +36,17 @@ def test_blanks_at_the_end_go_at_a_line_end_and_stay_in_front_of_code() -> None:
 )
 def test_lines_put_in_front_of_code_end_with_a_newline_and_its_indentation(before: str, rest: str, opened: str) -> None:
     assert open_line("y = 1", before, rest) == opened
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a = 1\nfor x in y:\n    if x:", "a = 1"),
+        ("a = 1\n\nif (b) {", "a = 1"),
+        ("for x in y:", "for x in y:"),
+        ("a = [\n    1,\n", "a = ["),
+        ("a = 1\nb = 2", "a = 1\nb = 2"),
+    ],
+)
+def test_lines_that_only_open_something_go_from_the_end(text: str, kept: str) -> None:
+    assert drop_open_end(text) == kept
