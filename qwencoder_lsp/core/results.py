@@ -19,9 +19,29 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Signals:
+    """What is known of an answer without its text. Natural logs, None where the model gave none: confidence is the mean of its tokens, least the
+    smallest, first that of the first token, and end that of no answer at all instead.
+
+    scope: "code", "string" or "prose". between: there is text behind the cursor that no editor inserts by itself. below: it begins with the next
+    line although this one looks finished.
+    """
+
+    tokens: int = 0
+    confidence: float | None = None
+    first: float | None = None
+    least: float | None = None
+    end: float | None = None
+    characters: int = 0
+    lines: int = 0
+    scope: str = "code"
+    between: bool = False
+    below: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN. confidence: the mean log-probability of the answer's
-    tokens, None where there are none."""
+    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN."""
 
     suggestion: Suggestion | None
     reason: Reason
@@ -29,7 +49,7 @@ class Completion:
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
-    confidence: float | None = None
+    signals: Signals = field(default_factory=Signals)
 
 
 class Severity(str, Enum):

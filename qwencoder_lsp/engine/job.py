@@ -20,6 +20,7 @@ from qwencoder_lsp.engine.stops import StopState
 
 Ids = npt.NDArray[np.int32]
 LEAST_END = -12.0  # a less probable end is none
+NOTHING = -4.0  # an answer without text must be as probable, even where the suffix would follow
 WHOLE = ("length", "stop_token", "constraint")  # the other reasons cut the text; what was held back is not part of it
 
 
@@ -262,7 +263,10 @@ class Job:
         assert held is not None
         self.output.pop()
         found = [held.logprob, *(logprob_of(logits(i), token) for i, token in enumerate(rest))]
-        if len(found) == len(self.request.suffix) and sum(found) / len(found) >= self.request.suffix_min:  # its first tokens alone prove little
+        nothing = not self._length and held.end < NOTHING
+        if (
+            not nothing and len(found) == len(self.request.suffix) and sum(found) / len(found) >= self.request.suffix_min
+        ):  # its first tokens alone prove little
             return 0, "suffix"
         if reason := self._take(held):
             return 0, reason

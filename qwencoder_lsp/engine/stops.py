@@ -11,7 +11,7 @@ from collections.abc import Callable
 from qwencoder_lsp.core.prompt import Stops
 
 TAB = 4
-# The end of a text is a repetition when the same piece, of at most LONGEST_UNIT characters, stands there so often in a row: (times, characters together),
+# A text ends in a repetition when the same piece, of at most LONGEST_UNIT characters, stands there so often in a row: (times, characters together),
 # lines, other text, and text without a letter or digit (rulers, tables of zeros).
 LONGEST_UNIT = 80
 LINES, WORDS, SIGNS = (3, 24), (4, 60), (8, 200)

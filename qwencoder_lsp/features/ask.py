@@ -14,7 +14,7 @@ from qwencoder_lsp.gateway.protocol import ChatRequest, End, Event, Piece, Start
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said. reason: why it ended, as in engine.protocol.Done; logprobs: natural logs, one per token."""
+    """What the model said. reason: why it ended, as in engine.protocol.Done; logprobs: natural logs, one per token; cuts: as there."""
 
     text: str
     reason: str
@@ -22,6 +22,7 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     logprobs: tuple[float, ...] = ()
+    cuts: tuple[tuple[int, float], ...] = ()
 
     @property
     def confidence(self) -> float | None:
@@ -55,7 +56,7 @@ async def collect(events: AsyncGenerator[Event, None], grown: Callable[[str], No
                 grown(text)
             elif isinstance(event, End):
                 end = event
-    return Answer(text, end.reason, model, end.usage, end.timings, tuple(logprobs))
+    return Answer(text, end.reason, model, end.usage, end.timings, tuple(logprobs), end.cuts)
 
 
 async def ask(gateway: Gateway, request: ChatRequest) -> Answer:

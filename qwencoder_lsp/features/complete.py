@@ -18,8 +18,9 @@ from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.features.anchor import Anchor
 from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.flight import Flight
+from qwencoder_lsp.features.gate import silent_in
 from qwencoder_lsp.features.memory import Memory, Remembered
-from qwencoder_lsp.features.policy import MOST_PARSED, ahead_rules, silence, silent_in, stop_rules
+from qwencoder_lsp.features.policy import MOST_PARSED, ahead_rules, silence, stop_rules
 from qwencoder_lsp.features.reader import Reader
 from qwencoder_lsp.features.show import show
 from qwencoder_lsp.gateway.client import Gateway
@@ -46,13 +47,13 @@ class Completer:
         """What can be said without the model: a reason for silence, or an answer that is known. None: ask `complete`."""
         if reason := silence(snapshot, offset, settings, explicit=explicit):
             return Completion(None, reason)
-        if not explicit and (reason := silent_in(self._place(snapshot, offset)[1], settings)):
+        if not explicit and (reason := silent_in(self._place(snapshot, offset)[1], settings.completion.eagerness)):
             return Completion(None, reason)
         found = None if explicit else self._memory.find(snapshot.uri, snapshot.text, offset)
         if found is None:
             return None
         known, rest = found
-        answer = Answer(rest, known.ended, known.model, logprobs=known.logprobs)
+        answer = _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts), rest)
         same_place = rest == known.text
         completion = self._shown(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=known.ahead and same_place)
         return completion if completion.suggestion or same_place else None
@@ -83,7 +84,7 @@ class Completer:
         answer, rest = outcome
         if answer.replaced:
             return Completion(None, Reason.SUPERSEDED, answer.reason, answer.model, answer.usage, answer.timings)
-        left = replace(answer, text=rest)
+        left = _left(answer, rest)
         return self._shown(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), explicit=explicit)
 
     def shown(self, snapshot: Snapshot, suggestion: Suggestion, gateway: Gateway, settings: Settings, *, document: str | None = None) -> None:
@@ -174,7 +175,13 @@ class Completer:
 
     def _landed(self, flight: Flight, answer: Answer) -> None:
         if not answer.replaced:
-            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs, flight.kept))
+            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs, answer.cuts, flight.kept))
+
+
+def _left(answer: Answer, rest: str) -> Answer:
+    """The same when its beginning was typed."""
+    typed = len(answer.text) - len(rest)
+    return replace(answer, text=rest, cuts=tuple((at - typed, value) for at, value in answer.cuts if at >= typed))
 
 
 async def complete(

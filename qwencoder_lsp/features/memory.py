@@ -17,14 +17,15 @@ KEPT = 256  # answers, of all documents
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A raw answer. ended: why it ended, as in engine.protocol.Done; logprobs: natural logs of its tokens; ahead: made for the time when what is shown
-    was accepted."""
+    """A raw answer. ended, cuts: as in engine.protocol.Done; logprobs: natural logs of its tokens; ahead: made for the time when what is shown was
+    accepted."""
 
     anchor: Anchor
     text: str
     ended: str
     model: str = ""
     logprobs: tuple[float, ...] = ()
+    cuts: tuple[tuple[int, float], ...] = ()
     ahead: bool = False
 
 

@@ -1,7 +1,7 @@
 """The finish stage of a completion: what of an answer is shown, or why nothing is.
 
 In: where the cursor is, the model's answer, the document's syntax tree. Out: a Completion. What is certainly wrong is cut away first; whether the
-rest is worth somebody's attention is decided by features.policy.
+rest is worth somebody's attention is decided by features.gate.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from qwencoder_lsp.core.report import Reason, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
 from qwencoder_lsp.features.ask import Answer
-from qwencoder_lsp.features.policy import belongs_below, unsure
+from qwencoder_lsp.features.gate import hidden, signals
 from qwencoder_lsp.postprocess.finish import finish
 from qwencoder_lsp.postprocess.scope import Scope
 from qwencoder_lsp.postprocess.sound import byte_at, soundest
@@ -37,8 +37,7 @@ def show(
     explicit: bool,
     accepted: bool = False,
 ) -> Completion:
-    """What to show of `answer` at `offset`. parsed: the tree of the snapshot, None where there is none. accepted: the text up to there was
-    suggested, so that somebody who takes one suggestion after the other gets the next line too."""
+    """What to show of `answer` at `offset`. parsed: the tree of the snapshot, None where there is none. accepted: as in features.gate."""
     began = perf_counter()
     done = finish(answer.text, *around(snapshot, offset), answer.reason)
     text, reason = done.text, done.reason
@@ -46,13 +45,11 @@ def show(
         before, behind = byte_at(snapshot.text, offset), byte_at(snapshot.text, offset + done.overwrite)
         text, sound = soundest(parsed, before, behind, text, whole=answer.reason in BY_ITSELF)
         reason = reason if sound or explicit else Reason.BREAKS_SYNTAX
+    found = signals(snapshot, offset, answer, text, scope)
     if reason is Reason.SHOWN and not explicit:
-        if not accepted and belongs_below(snapshot, offset, text):
-            reason = Reason.NEXT_LINE
-        elif unsure(snapshot, offset, settings, answer.confidence, scope):
-            reason = Reason.UNSURE
+        reason = hidden(found, settings.completion.eagerness, accepted=accepted) or reason
     suggestion = None
     if reason is Reason.SHOWN:
         suggestion = Suggestion(uuid.uuid4().hex, text.replace("\n", snapshot.newline), Span(offset, offset + done.overwrite))
     timings = replace(timings, finish=(perf_counter() - began) * 1000)
-    return Completion(suggestion, reason, answer.reason, answer.model, answer.usage, timings, answer.confidence)
+    return Completion(suggestion, reason, answer.reason, answer.model, answer.usage, timings, found)

@@ -206,7 +206,7 @@ class Completions:
             completion.usage,
             completion.timings,
             total_ms,
-            completion.confidence,
+            completion.signals,
         )
         # The answer goes out in the next turn of the loop, before its timers: nobody waits for our log.
         asyncio.get_running_loop().call_later(0, self._session.traces.add, trace)

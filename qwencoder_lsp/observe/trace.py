@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from qwencoder_lsp.core.report import Reason, Timings, Usage
+from qwencoder_lsp.core.results import Signals
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ KEPT = 500
 class Trace:
     """One request. id: the suggestion's or finding's id where there is one. detail: a code or a short phrase, never source text.
 
-    confidence: of a completion, as in core.results. total_ms: from the arrival of the request to its answer; at: the end, in seconds since 1970.
+    signals: of a completion. total_ms: from the arrival of the request to its answer; at: the end, in seconds since 1970.
     """
 
     id: str
@@ -33,7 +34,7 @@ class Trace:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     total_ms: float = 0.0
-    confidence: float | None = None
+    signals: Signals = field(default_factory=Signals)
     at: float = field(default_factory=time.time)
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.core.report import Reason
 from qwencoder_lsp.core.text import Snapshot
-from qwencoder_lsp.features.policy import MAX_DOCUMENT, MAX_LINE, belongs_below, line_around, silence, silent_in, stop_rules, unsure
-from qwencoder_lsp.postprocess.scope import Scope
+from qwencoder_lsp.features.policy import MAX_DOCUMENT, MAX_LINE, line_around, silence, stop_rules
 from qwencoder_lsp.settings import Settings, load
 
 
@@ -111,55 +110,16 @@ def test_one_line_between_text_and_the_block_elsewhere(marked: str, stops: Stops
 
 
 @pytest.mark.parametrize(("following", "indent"), [("\n\n    return x\n", 4), ("\n        more()\n", 8), ("\n            deeper()\n", 8), ("", 8)])
-def test_who_asks_may_get_the_outer_block_down_to_the_line_that_follows(following: str, indent: int) -> None:
-    snapshot, offset = at_cursor(f"        call()|{following}")
-    assert stop_rules(snapshot, offset, settings(), explicit=True).indent == indent
-    assert stop_rules(snapshot, offset, settings(), explicit=False).indent == 8
+def test_behind_a_finished_line_the_outer_block_may_follow_down_to_the_line_that_follows(following: str, indent: int) -> None:
+    assert stop_rules(*at_cursor(f"        call()|{following}"), settings(), explicit=False).indent == indent
+    for marked in (f"        |{following}", f"        if x:|{following}"):
+        assert stop_rules(*at_cursor(marked), settings(), explicit=True).indent == indent
+        assert stop_rules(*at_cursor(marked), settings(), explicit=False).indent == 8
 
 
 def test_who_asks_waits_longer() -> None:
     explicit = stop_rules(*at_cursor("|"), settings(max_lines=3), explicit=True)
     assert explicit == Stops(max_lines=3, indent=0, after_newline_ms=5000, repetition=True)
-
-
-@pytest.mark.parametrize(
-    ("marked", "eagerness", "confidence", "hidden"),
-    [
-        ("x = |", "balanced", -0.9, False),
-        ("x = |", "balanced", -1.1, True),
-        ("x = |", "quiet", -0.5, True),
-        ("x = |", "eager", -3.0, False),
-        ("f(|)", "balanced", -0.9, False),
-        ("f(|b)", "balanced", -0.9, True),
-        ("|return x", "balanced", -0.9, False),
-        ("x = |", "quiet", None, False),
-    ],
-)
-def test_an_answer_the_model_is_not_sure_of_is_not_shown(marked: str, eagerness: str, confidence: float | None, hidden: bool) -> None:
-    assert unsure(*at_cursor(marked), settings(eagerness=eagerness), confidence, Scope.CODE) is hidden
-
-
-def test_in_a_string_the_model_must_be_surer() -> None:
-    assert not unsure(*at_cursor("x = '|"), settings(), -0.8, Scope.CODE)
-    assert unsure(*at_cursor("x = '|"), settings(), -0.8, Scope.STRING)
-
-
-@pytest.mark.parametrize(
-    ("marked", "text", "below"),
-    [
-        ("    total = 1|\n", "\n    return total", True),
-        ("    return x|\n", "\n\ndef f():", True),
-        ("    if x:|\n", "\n        return", False),
-        ("    call(a,|\n", "\n         b)", False),
-        ("    x = a +|\n", "\n    b", False),
-        ("  def name|\n", "\n    body\n  end", False),
-        ("    total|\n", " = 1\n    return", False),
-        ("    |\n", "\n    return", False),
-        ("f(|)\n", "\n    a,\n", False),
-    ],
-)
-def test_what_comes_on_the_next_line_waits_until_its_author_is_there(marked: str, text: str, below: bool) -> None:
-    assert belongs_below(*at_cursor(marked), text) is below
 
 
 @pytest.mark.parametrize(
@@ -170,9 +130,3 @@ def test_a_generated_file_is_left_alone_unless_somebody_asks(head: str) -> None:
     snapshot, offset = at_cursor(head + "x = |\n")
     assert silence(snapshot, offset, settings(), explicit=False) is Reason.GENERATED
     assert silence(snapshot, offset, settings(), explicit=True) is None
-
-
-def test_comments_are_left_alone_unless_the_user_is_eager() -> None:
-    assert silent_in(Scope.PROSE, settings()) is Reason.IN_PROSE
-    assert silent_in(Scope.PROSE, settings(eagerness="eager")) is None
-    assert silent_in(Scope.STRING, settings()) is None
