@@ -47,6 +47,7 @@ class Completion(_Section):
     max_suffix: int | None = Field(
         None, ge=0, le=8192, description="Tokens after the cursor; empty: chosen by the machine's speed.", json_schema_extra=USER
     )
+    candidates: int = Field(3, ge=1, le=8, description="Most suggestions to choose from on explicit request.", json_schema_extra=PROJECT)
     ahead: bool = Field(True, description="While a suggestion is shown, prepare what comes behind it.", json_schema_extra=PROJECT)
     eagerness: str = Field(
         "balanced",

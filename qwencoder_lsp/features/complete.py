@@ -55,7 +55,7 @@ class Completer:
         known, rest = found
         answer = _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts), rest)
         same_place = rest == known.text
-        completion = self._shown(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=known.ahead and same_place)
+        completion = self.present(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=known.ahead and same_place)
         return completion if completion.suggestion or same_place else None
 
     def joins(self, snapshot: Snapshot, offset: int) -> bool:
@@ -85,7 +85,7 @@ class Completer:
         if answer.replaced:
             return Completion(None, Reason.SUPERSEDED, answer.reason, answer.model, answer.usage, answer.timings)
         left = _left(answer, rest)
-        return self._shown(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), explicit=explicit)
+        return self.present(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), explicit=explicit)
 
     def shown(self, snapshot: Snapshot, suggestion: Suggestion, gateway: Gateway, settings: Settings, *, document: str | None = None) -> None:
         """The suggestion is on screen: prepare what comes behind it."""
@@ -102,7 +102,7 @@ class Completer:
                 return
             running.cancel()
         request = replace(
-            self._request(accepted, offset, settings, f"{document}:ahead" if document else None),
+            self.request(accepted, offset, settings, f"{document}:ahead" if document else None),
             max_tokens=min(AHEAD_TOKENS, settings.completion.max_tokens),
             stops=ahead_rules(accepted, offset, settings),
             ahead=True,
@@ -123,9 +123,10 @@ class Completer:
         parsed = self._trees.parse(snapshot.uri, snapshot.text, snapshot.language) if len(snapshot.text) <= MOST_PARSED else None
         return parsed, scope_at(snapshot.text, offset, snapshot.language, parsed)
 
-    def _shown(
+    def present(
         self, snapshot: Snapshot, offset: int, answer: Answer, settings: Settings, timings: Timings, *, explicit: bool, accepted: bool = False
     ) -> Completion:
+        """The finish stage: what of an answer is shown at `offset`."""
         return show(snapshot, offset, answer, settings, *self._place(snapshot, offset), timings, explicit=explicit, accepted=accepted)
 
     def _running(self, snapshot: Snapshot, offset: int) -> Flight | None:
@@ -145,7 +146,7 @@ class Completer:
             reader.stop()
         began = perf_counter()
         request = replace(
-            self._request(snapshot, offset, settings, document),
+            self.request(snapshot, offset, settings, document),
             max_tokens=settings.completion.max_tokens,
             stops=stop_rules(snapshot, offset, settings, explicit=explicit),
             explicit=explicit,
@@ -162,7 +163,8 @@ class Completer:
         self._flights[snapshot.uri] = flight
         return flight, gather_ms
 
-    def _request(self, snapshot: Snapshot, offset: int, settings: Settings, document: str | None) -> CompleteRequest:
+    def request(self, snapshot: Snapshot, offset: int, settings: Settings, document: str | None) -> CompleteRequest:
+        """The gather stage: what is asked at `offset`, without limits of the answer."""
         reader = self._readers.setdefault(snapshot.uri, Reader()) if document else None
         return CompleteRequest(
             gather(snapshot, offset, settings, self._splits),

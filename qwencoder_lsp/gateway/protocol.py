@@ -47,7 +47,7 @@ class CompleteRequest:
     """Fill in the middle. model: a name, a path or "auto". document: newest-wins key, unique per window and document; None replaces nothing.
 
     ahead: work for what the user may do next, which waits for everything else. max_tokens 0: only read the prompt, so that it is warm.
-    near: read no more of the surroundings than takes two seconds.
+    near: read no more of the surroundings than takes two seconds. candidate: 0 asks for the most probable answer, other numbers for others.
     max_prefix, max_suffix: token budgets; None lets the gateway choose by the machine's measured speed.
     """
 
@@ -61,6 +61,7 @@ class CompleteRequest:
     max_suffix: int | None = None
     ahead: bool = False
     near: bool = False
+    candidate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import render_chat
 from qwencoder_lsp.prompt.fim import render_fim
 
+OTHERS = Sampling(temperature=0.7, top_k=20, top_p=0.9)  # candidates beside the most probable one: others, but no nonsense
+
 
 async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[Event, None]:
     """Fill in the middle: Start, Piece..., End. Raises QwencoderError."""
@@ -39,6 +41,8 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         lane="typing",
         constraint=Constraint("heal", prompt.healed) if prompt.healed else None,
         suffix=prompt.suffix if len(prompt.suffix) > 1 else (),
+        sampling=replace(OTHERS, seed=request.candidate) if request.candidate else Sampling(),
+        index=request.candidate,
     )
     async with aclosing(_run(host, model, engine, generate, prompt.usage, render_ms)) as events:
         async for event in events:
