@@ -38,7 +38,13 @@ class Completion(_Section):
     enabled: bool = Field(True, description="Offer completions at all.", json_schema_extra=PROJECT)
     automatic: bool = Field(True, description="Offer ghost text while typing; when off, only on explicit request.", json_schema_extra=PROJECT)
     items: bool = Field(True, description="Also offer an AI entry in the completion menu.", json_schema_extra=PROJECT)
-    debounce_ms: int = Field(75, ge=0, le=5000, description="Wait this long after a keystroke before computing.", json_schema_extra=USER)
+    debounce_ms: int = Field(
+        75,
+        ge=0,
+        le=5000,
+        description="Wait this long after a keystroke before computing; less where the model answers fast, more where it is slow.",
+        json_schema_extra=USER,
+    )
     max_tokens: int = Field(96, ge=1, le=1024, description="Longest suggestion, in tokens.", json_schema_extra=PROJECT)
     max_lines: int = Field(12, ge=1, le=200, description="Longest suggestion, in lines.", json_schema_extra=PROJECT)
     max_prefix: int | None = Field(
@@ -49,6 +55,7 @@ class Completion(_Section):
     )
     candidates: int = Field(3, ge=1, le=8, description="Most suggestions to choose from on explicit request.", json_schema_extra=PROJECT)
     ahead: bool = Field(True, description="While a suggestion is shown, prepare what comes behind it.", json_schema_extra=PROJECT)
+    ahead_on_battery: bool = Field(False, description="Prepare ahead on battery power too.", json_schema_extra=USER)
     eagerness: str = Field(
         "balanced",
         pattern="^(quiet|balanced|eager)$",

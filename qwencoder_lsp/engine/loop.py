@@ -27,6 +27,7 @@ from qwencoder_lsp.engine.protocol import (
     FromEngine,
     Generate,
     Loaded,
+    Priority,
     Shutdown,
     ToEngine,
     Unload,
@@ -144,7 +145,9 @@ class Engine:
         if len(request.suffix) > MAX_SUFFIX:
             raise RequestError(f"At most {MAX_SUFFIX} tokens of the suffix can be looked for.", "Send fewer.")
         self._arrivals += 1
-        self._jobs[request.id] = Job(request, self._arrivals, lanes.vocabulary.piece, arrived_ms)
+        job = self._jobs[request.id] = Job(request, self._arrivals, lanes.vocabulary.piece, arrived_ms)
+        if request.priority is Priority.BACKGROUND and request.document is not None and self._threads.busy:
+            self._end(job, "cancelled")  # work ahead of a user whose machine is needed for something else
 
     def _loaded(self) -> Lanes:
         if self.lanes is None:

@@ -23,9 +23,11 @@ class ThreadController:
     def __init__(self, most: int, cores: int) -> None:
         self._most, self._cores = most, cores
         self.count = most
+        self.busy = False  # whether others use about all cores
 
     def observe(self, foreign: float) -> None:
         """Other programs used so many cores in the last moment."""
+        self.busy = self._cores - foreign < 0.5
         free = min(float(self._most), self._cores - foreign)
         if abs(free - self.count) > 0.5 + MARGIN:
             self.count = max(1, min(self._most, int(free + 0.5)))

@@ -20,6 +20,7 @@ from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.flight import Flight
 from qwencoder_lsp.features.gate import silent_in
 from qwencoder_lsp.features.memory import Memory, Remembered
+from qwencoder_lsp.features.pace import Pace
 from qwencoder_lsp.features.policy import MOST_PARSED, ahead_rules, silence, stop_rules
 from qwencoder_lsp.features.reader import Reader
 from qwencoder_lsp.features.show import show
@@ -41,6 +42,7 @@ class Completer:
         self._memory = Memory()
         self._flights: dict[str, Flight] = {}  # by document; the answer for the cursor
         self._ahead: dict[str, Flight] = {}  # the same for what comes behind a suggestion
+        self.pace = Pace()
         self._readers: dict[str, Reader] = {}  # what of a document is read when nobody waits
 
     def at_once(self, snapshot: Snapshot, offset: int, settings: Settings, *, explicit: bool = False) -> Completion | None:
@@ -89,7 +91,7 @@ class Completer:
 
     def shown(self, snapshot: Snapshot, suggestion: Suggestion, gateway: Gateway, settings: Settings, *, document: str | None = None) -> None:
         """The suggestion is on screen: prepare what comes behind it."""
-        if not settings.completion.ahead:
+        if not (settings.completion.ahead and self.pace.prepares(settings)):
             return
         text = snapshot.text[: suggestion.span.start] + suggestion.text + snapshot.text[suggestion.span.end :]
         accepted = replace(snapshot, text=text)
@@ -155,7 +157,8 @@ class Completer:
 
         def landed(flight: Flight, answer: Answer) -> None:
             self._landed(flight, answer)
-            if reader := self._readers.get(snapshot.uri):
+            self.pace.answered(answer.timings.generate)
+            if self.pace.prepares(settings) and (reader := self._readers.get(snapshot.uri)):
                 wanted = replace(request, max_tokens=0, near=False, explicit=False, ahead=True, document=f"{document}:read")
                 reader.rest(flight.anchor, wanted, gateway)
 

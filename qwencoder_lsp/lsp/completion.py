@@ -160,7 +160,7 @@ class Completions:
         completion = completer.at_once(at.snapshot, at.offset, settings, explicit=wish.explicit)
         if completion is None:
             if not wish.explicit and not completer.joins(at.snapshot, at.offset):
-                await asyncio.sleep(settings.completion.debounce_ms / 1000)
+                await asyncio.sleep(completer.pace.wait_s(settings))
                 if not self._session.documents.is_current(wish.document, wish.revision):
                     return Outcome(Completion(None, Reason.STALE))
             completion = await self._session.connection.run(

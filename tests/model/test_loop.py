@@ -267,3 +267,13 @@ def test_a_model_can_go_while_a_constraint_is_being_built(running: Running) -> N
     running.engine.post(Unload())
     running.until(lambda m: isinstance(m, Unloaded))
     assert running.end(running.post(prompt, 2))[1].reason == "length"
+
+
+def test_work_ahead_is_declined_while_other_programs_need_the_machine(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.engine._threads, "observe", lambda _: None)
+    running.engine._threads.busy = True
+    ahead = running.post(CODE[:200], 4, priority=Priority.BACKGROUND, document="a:ahead")
+    batch = running.post(CODE[:200], 4, priority=Priority.BACKGROUND)
+    key = running.post(CODE[:200], 4, priority=Priority.TYPING, document="a")
+    ends = running.ends(ahead, batch, key)
+    assert [ends[id][1].reason for id in (ahead, batch, key)] == ["cancelled", "length", "length"]  # type: ignore[union-attr]

@@ -62,3 +62,10 @@ def _spin(seconds: float) -> None:
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass
+
+
+def test_the_machine_is_busy_when_others_use_about_all_cores() -> None:
+    controller = ThreadController(2, 2)
+    for foreign, busy in ((0.0, False), (1.2, False), (1.8, True), (0.3, False)):
+        controller.observe(foreign)
+        assert controller.busy is busy
