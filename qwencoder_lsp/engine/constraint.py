@@ -149,9 +149,9 @@ class ConstraintCompiler:
             raise EngineFailed(f"Constrained answers do not work with this model: {error}", "Take another model for review and fixes.") from error
 
     def close(self) -> None:
-        """Wait for what is being built: it reads the model's vocabulary, which may go afterwards."""
+        """Wait for what is being built, since it reads the model's vocabulary, and free it: 50 MB that no collector of Python's sees."""
         for part in (self._tokenizer, self._index):
-            part.wait()
+            part.close()
 
 
 class _BuildError(Exception):
@@ -175,10 +175,11 @@ class _Background(Generic[T]):
             self._thread.start()
         return self._value is not None or self._failure is not None
 
-    def wait(self) -> None:
-        """Until nothing is being built."""
+    def close(self) -> None:
+        """Wait until nothing is being built, and drop the value."""
         if self._thread:
             self._thread.join()
+        self._value, self._failure = None, RuntimeError("closed")
 
     def get(self) -> T:
         """The value; waits for it. Raises _BuildError with what went wrong."""

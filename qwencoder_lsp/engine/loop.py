@@ -8,6 +8,7 @@ overtakes a review; a step that has become pointless or has been overtaken is br
 from __future__ import annotations
 
 import base64
+import gc
 import logging
 import threading
 import time
@@ -184,6 +185,7 @@ class Engine:
             tier = self.lanes.tier
             self.lanes.close()
             self.lanes = None
+            gc.collect()  # what a model's objects hold is native memory, of which Python's collector sees nothing
             self._send(Unloaded(tier.used))
         self._unload_wanted = False
 

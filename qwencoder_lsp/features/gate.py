@@ -20,7 +20,8 @@ from qwencoder_lsp.postprocess.scope import Scope
 LEAST_CONFIDENCE = {"quiet": -0.4, "balanced": -1.0, "eager": -10.0}
 BETWEEN, IN_STRING = 0.3, 0.5
 # Behind a finished line: what the model must make of an end there, and of its answer, to offer the next line.
-BELOW_END, BELOW_CONFIDENCE = -4.0, -0.25
+BELOW_END, BELOW_CONFIDENCE = -3.0, -0.25
+NEVER = -12.0  # less probable ends are not reported
 # What editors insert by themselves (closing brackets, quotes, tags) and punctuation behind it.
 _CLOSERS = re.compile(r"(?:[\s)\]}>\"'`.,:;{]|</[\w:.-]*>)*")
 
@@ -34,7 +35,7 @@ def signals(snapshot: Snapshot, offset: int, answer: Answer, text: str, scope: S
         confidence=answer.confidence,
         first=logs[0] if logs else None,
         least=min(logs, default=None),
-        end=next((value for at, value in answer.cuts if at == 0), None),
+        end=next((value for at, value in answer.cuts if at == 0), NEVER) if logs else None,
         characters=len(text),
         lines=text.count("\n") + 1,
         scope=scope.value,
