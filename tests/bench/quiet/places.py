@@ -5,6 +5,7 @@ Silence is right where everything is there already or where prose is written; a 
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -292,22 +293,18 @@ def _place(source: Source, kind: str, cut: Cut) -> Place:
 
 
 def choose(sources: Iterable[Source], rules: dict[str, Rule], count: int, seed: int) -> list[Place]:
-    """`count` places, in turn of all kinds and all languages; fewer when there are no more."""
+    """`count` places, the kinds in turn and each kind's languages in turn; fewer when there are no more."""
     by_language: dict[str, list[Source]] = {}
     for source in sources:
         by_language.setdefault(source.language, []).append(source)
     languages = sorted(by_language)
     cells = {(kind, language): _cell(kind, rule, by_language[language], seed) for kind, rule in rules.items() for language in languages}
-    kinds, turn = list(rules), 0
     found: list[Place] = []
-    while cells and len(found) < count:
-        kind = kinds[turn % len(kinds)]
-        language = languages[(turn + turn // len(kinds)) % len(languages)]
+    turn, before = 0, -1
+    while before < len(found) < count:
+        before = len(found)
+        for number, kind in enumerate(rules):
+            order = (languages[(number + turn + i) % len(languages)] for i in range(len(languages)))
+            found += itertools.islice((place for language in order if (place := next(cells[kind, language], None))), 1)
         turn += 1
-        if (cell := cells.get((kind, language))) is None:
-            continue
-        if (place := next(cell, None)) is None:
-            del cells[kind, language]
-        else:
-            found.append(place)
-    return found
+    return found[:count]
