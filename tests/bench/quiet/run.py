@@ -22,7 +22,7 @@ from tests.bench.sources.packages import LANGUAGES
 
 MODEL = "qwencoder-1.5b"
 PATHS = ("raw", "ours")
-COUNT, QUICK = 96, 4  # of each group
+COUNT, QUICK = 96, 3  # of each group
 BARS = {"quiet_rate": 85.0, "show_rate": 85.0}
 RAW_TOKENS = 48  # whether there is something to show, and how near it is, the first line tells
 

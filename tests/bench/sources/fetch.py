@@ -1,6 +1,6 @@
 """Downloads pinned packages and unpacks their source files. Nothing of them is imported or run, and no build hook is called.
 
-The index is the one that pip or uv is told to use by its environment variables, else PyPI; it is asked by the simple API in JSON (PEP 691).
+The index is the one that pip or uv is configured to use, else PyPI; it is asked by the simple API in JSON (PEP 691).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -20,6 +21,7 @@ from urllib.request import Request, urlopen
 from tests.bench.sources.files import LANGUAGE, MOST_BYTES
 from tests.bench.sources.packages import Package
 
+PYPI = "https://pypi.org/simple"
 PATIENCE_S = 120
 MOST_DOWNLOADED = 64 << 20
 
@@ -49,7 +51,11 @@ def missing(packages: Iterable[Package], directory: Path) -> list[str]:
 
 def _index() -> str:
     names = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
-    return next((url for name in names if (url := os.environ.get(name))), "https://pypi.org/simple").rstrip("/") + "/"
+    url = next((url for name in names if (url := os.environ.get(name))), None)
+    if url is None:
+        asked = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False)
+        url = asked.stdout.strip() or PYPI
+    return url.rstrip("/") + "/"
 
 
 def _address(package: Package) -> str:

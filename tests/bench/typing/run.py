@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -67,7 +68,8 @@ def main(options: argparse.Namespace) -> int:
     print(f"typing, {len(sessions)} sessions, {model.name}, seed {options.seed}")
     print(_table(found))
     if options.json:
-        options.json.write_text(json.dumps({"typing": found}, indent=1) + "\n", "utf-8")
+        finite = {side: {name: value if math.isfinite(value) else None for name, value in f.items()} for side, f in found.items()}
+        options.json.write_text(json.dumps({"typing": finite}, indent=1) + "\n", "utf-8")
     return 0
 
 
