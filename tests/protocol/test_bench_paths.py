@@ -19,7 +19,7 @@ async def test_only_the_shipped_gateway_takes_the_begun_word_back(gateway: str |
     async with Editor.running(Path("scripted"), {"QWENCODER_SCRIPT": str(script)}, gateway) as editor:
         middle = editor.fill("let result = 1;\nreturn resu", "\n", "javascript", path="lib/a file.js")
     assert middle.text == shown
-    assert middle.confidence is not None
+    assert middle.signals["confidence"] is not None
 
 
 async def test_silence_comes_with_its_reason(tmp_path: Path) -> None:

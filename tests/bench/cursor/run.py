@@ -69,7 +69,7 @@ def _record(hole: Hole, middle: Middle) -> Record:
         "exact": line == truth,
         "similarity": similarity(line, truth),
         "reason": reason,
-        "confidence": middle.confidence,
+        "signals": middle.signals,
         "text": middle.text,
         "truth": hole.truth,
     }

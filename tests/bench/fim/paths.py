@@ -9,7 +9,7 @@ import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,12 +30,12 @@ TOKENS = 256
 class Middle:
     """What a path put into the hole; overwrite: characters behind the hole that it replaces; note: why it is empty, where that is known.
 
-    confidence: the mean log-probability of the answer's tokens, also of one that is not shown; None where nobody says."""
+    signals: the numbers of the answer, as in core.results, also of one that is not shown; empty where nobody says."""
 
     text: str
     overwrite: int = 0
     note: str = ""
-    confidence: float | None = None
+    signals: dict[str, Any] = field(default_factory=dict)
 
 
 class Server:
@@ -119,12 +119,12 @@ class Editor:
         self._client.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
         last = self._last_trace()
         if not result or not result["items"]:
-            return Middle("", 0, f"{last['reason']} {last['detail']}".strip(), last["confidence"])
-        return replace(_middle(result, prefix, line, character), confidence=last["confidence"])
+            return Middle("", 0, f"{last['reason']} {last['detail']}".strip(), last["signals"])
+        return replace(_middle(result, prefix, line, character), signals=last["signals"])
 
     def _last_trace(self) -> dict[str, Any]:
         records: list[dict[str, Any]] = self._client.request("qwencoder/trace", {"limit": 1})
-        return records[0] if records else {"reason": "", "detail": "", "confidence": None}
+        return records[0] if records else {"reason": "", "detail": "", "signals": {}}
 
 
 async def _start_gateway(module: str, env: dict[str, str]) -> None:

@@ -61,7 +61,7 @@ def _record(place: Place, middle: Middle) -> Record:
         "wanted": place.wanted,
         "shown": shown,
         "reason": reason,
-        "confidence": middle.confidence,
+        "signals": middle.signals,
         "similarity": similarity(_first(middle.text), _first(place.truth)) if shown and place.wanted else None,
         "text": middle.text,
         "truth": place.truth,
