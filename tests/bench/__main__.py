@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 from tests.bench import plumbing, soak, startup
+from tests.bench.cursor import run as cursor
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
+from tests.bench.quiet import run as quiet
 from tests.bench.typing import run as typing
 
 SMALL = {"startup": startup, "plumbing": plumbing}
+LARGE = {"engine": engine, "soak": soak, "typing": typing, "fim": fim, "cursor": cursor, "quiet": quiet}
 
 
 def main() -> int:
@@ -22,14 +25,13 @@ def main() -> int:
         command = commands.add_parser(name, description=module.__doc__)
         command.add_argument("--sample", type=int, default=0, help="number of measurements; 0: the benchmark's own")
         command.add_argument("--out", type=Path, help="also append the figures to this file, one JSON object per line")
-    engine.arguments(commands.add_parser("engine", description=engine.__doc__))
-    soak.arguments(commands.add_parser("soak", description=soak.__doc__))
-    typing.arguments(commands.add_parser("typing", description=typing.__doc__))
-    fim.arguments(commands.add_parser("fim", description=fim.__doc__))
+    for name, large in LARGE.items():
+        large.arguments(commands.add_parser(name, description=large.__doc__))
     options = parser.parse_args()
     if options.name in SMALL:
         return _small(options)
-    return {"engine": engine.main, "soak": soak.main, "fim": fim.main, "typing": typing.main}[options.name](options)
+    status: int = LARGE[options.name].main(options)
+    return status
 
 
 def _small(options: argparse.Namespace) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 import tempfile
-from collections.abc import AsyncIterator
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from qwencoder_lsp.engine.binding import load_tokenizer
 from qwencoder_lsp.gateway import rendezvous
+from qwencoder_lsp.settings import load
 from tests.bench.engine.client import Call
 from tests.bench.engine.peers import Peer
 from tests.bench.fim.items import Item
@@ -23,11 +28,14 @@ TOKENS = 256
 
 @dataclass(frozen=True, slots=True)
 class Middle:
-    """What a path put into the hole; overwrite: characters behind the hole that it replaces; note: why it is empty, where that is known."""
+    """What a path put into the hole; overwrite: characters behind the hole that it replaces; note: why it is empty, where that is known.
+
+    signals: the numbers of the answer, as in core.results, also of one that is not shown; empty where nobody says."""
 
     text: str
     overwrite: int = 0
     note: str = ""
+    signals: dict[str, Any] = field(default_factory=dict)
 
 
 class Server:
@@ -52,12 +60,13 @@ class Server:
         body |= {"samplers": ["top_k", "top_p", "infill"], "top_k": 40, "top_p": 0.9, "temperature": 0.0, "seed": 1, "cache_prompt": True}
         return await self._text(Call("/infill", body))
 
-    async def raw(self, item: Item) -> Middle:
-        """Qwen's own layout, greedy, until the model ends."""
+    async def raw(self, prefix: str, suffix: str, limit: int = TOKENS, stop: Sequence[str] = ()) -> Middle:
+        """Qwen's own layout, greedy, until the model ends, after `limit` tokens, or in front of a text of `stop`."""
         v = self._vocabulary
         s = v.special
-        tokens = [s.fim_prefix, *v.tokenize(item.prefix), s.fim_suffix, *v.tokenize(item.suffix), s.fim_middle]
-        return await self._text(Call("/completion", {"prompt": tokens, "n_predict": TOKENS, "temperature": 0.0, "seed": 1, "cache_prompt": True}))
+        tokens = [s.fim_prefix, *v.tokenize(prefix), s.fim_suffix, *v.tokenize(suffix), s.fim_middle]
+        body = {"prompt": tokens, "n_predict": limit, "stop": list(stop), "temperature": 0.0, "seed": 1, "cache_prompt": True}
+        return await self._text(Call("/completion", body))
 
     async def _text(self, call: Call) -> Middle:
         reply = await self._peer.call(call)
@@ -75,8 +84,9 @@ class Editor:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, model: Path, env: dict[str, str]) -> AsyncIterator[Editor]:
-        """With a gateway of its own for as long as the context is open. env: settings that an experiment changes."""
+    async def running(cls, model: Path, env: dict[str, str], gateway: str | None = None) -> AsyncIterator[Editor]:
+        """With a gateway of its own for as long as the context is open. env: settings that an experiment changes; gateway: a module that runs in
+        the place of the shipped gateway."""
         with tempfile.TemporaryDirectory(prefix="qc-", ignore_cleanup_errors=True) as home:
             settings = {"QWENCODER_HOME": home, "QWENCODER_MODEL": str(model), "QWENCODER_GATEWAY_LINGER_S": "60", **env}
             clean = {k: v for k, v in os.environ.items() if not k.startswith("QWENCODER_")}
@@ -84,6 +94,8 @@ class Editor:
             before = os.environ.get("QWENCODER_HOME")
             os.environ["QWENCODER_HOME"] = home
             try:
+                if gateway:
+                    await _start_gateway(gateway, clean | settings)
                 client.request(
                     "initialize", {"processId": os.getpid(), "rootUri": None, "capabilities": {"general": {"positionEncodings": ["utf-32"]}}}
                 )
@@ -95,21 +107,38 @@ class Editor:
                 client.close()
                 os.environ.pop("QWENCODER_HOME") if before is None else os.environ.update(QWENCODER_HOME=before)
 
-    def fill(self, prefix: str, suffix: str, language: str = "python", trigger: int = 2) -> Middle:
+    def fill(self, prefix: str, suffix: str, language: str = "python", trigger: int = 2, path: str = "solution.py") -> Middle:
         """What is shown at the hole of a document that nobody has seen before."""
         self._number += 1
-        uri = f"file:///srv/item{self._number}/solution.py"
+        uri = f"file:///srv/item{self._number}/{quote(path)}"
         text = prefix + suffix
         self._client.notify("textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": language, "version": 1, "text": text}})
         line, character = prefix.count("\n"), len(prefix) - prefix.rfind("\n") - 1
         params = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}, "context": {"triggerKind": trigger}}
         result = self._client.request("textDocument/inlineCompletion", params)
         self._client.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
-        return _middle(result, prefix, line, character) if result and result["items"] else Middle("", 0, self._last_reason())
+        last = self._last_trace()
+        if not result or not result["items"]:
+            return Middle("", 0, f"{last['reason']} {last['detail']}".strip(), last["signals"])
+        return replace(_middle(result, prefix, line, character), signals=last["signals"])
 
-    def _last_reason(self) -> str:
+    def _last_trace(self) -> dict[str, Any]:
         records: list[dict[str, Any]] = self._client.request("qwencoder/trace", {"limit": 1})
-        return f"{records[0]['reason']} {records[0]['detail']}".strip() if records else ""
+        return records[0] if records else {"reason": "", "detail": "", "signals": {}}
+
+
+async def _start_gateway(module: str, env: dict[str, str]) -> None:
+    """Started as the language server does it; it finds this one then."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env=env, start_new_session=True
+    )
+    assert process.stdin is not None
+    process.stdin.write(load(env=env)[0].model_dump_json().encode())
+    process.stdin.close()
+    while rendezvous.read_address() is None:
+        if process.returncode is not None:
+            raise ChildProcessError(f"{module} ended with status {process.returncode}")
+        await asyncio.sleep(0.05)
 
 
 def _middle(result: dict[str, Any], prefix: str, line: int, character: int) -> Middle:

@@ -89,7 +89,7 @@ async def _ask(path: str, item: Item, server: Server | None, editor: Editor | No
         assert editor
         return await asyncio.to_thread(editor.fill, item.prefix, item.suffix)
     assert server
-    return await (server.raw(item) if path == "raw" else server.infill(item))
+    return await (server.raw(item.prefix, item.suffix) if path == "raw" else server.infill(item))
 
 
 def _read(file: Path | None) -> dict[str, Record]:

@@ -1,8 +1,11 @@
-"""llama.vim's policy (autoload/llama.vim, January 2026, as its source describes it) as a client of llama-server's /infill.
+"""llama.vim's policy as a client of llama-server's /infill, after autoload/llama.vim at commit a1c8e6e (2026-01-31), function by function.
 
-A request at every key without delay, one at a time: while one runs, the next try is 100 ms later. Replies are cached by what surrounds the cursor,
-and found again while what they say is typed, up to 128 characters back. When a hint is on screen, the reply behind it is fetched ahead. Context of
-other files (its ring) comes from yanks, saves and jumps over 32 lines, which these sessions do not have.
+What the source does at a key in insert mode (s:on_move, then llama#fim): a known reply is shown, and the one behind it is asked for; then the reply
+for the cursor is asked for as well, unless that very place is known. There is no delay and nothing is aborted: while a request runs, the next one
+waits on a timer that each call starts anew, 100 ms. A reply is kept under four keys (with the first 0 to 3 lines of the prefix left out), and found
+again up to 128 characters later when what was typed since is how it begins. t_max_predict_ms counts in the server only behind a first line break.
+
+Left out is the ring of chunks of other text: it changes in normal mode or after 3 s without a move, which these sessions do not have.
 """
 
 from __future__ import annotations
@@ -10,25 +13,90 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tests.bench.engine.client import Call
 from tests.bench.engine.peers import Peer
 
-N_PREFIX, N_SUFFIX, N_PREDICT = 256, 64, 128
+N_PREFIX, N_SUFFIX, N_PREDICT = 256, 64, 128  # lines, lines, tokens
 MAX_LINE_SUFFIX = 8
-CACHED, LOOK_BACK = 250, 128
+CACHED, LOOK_BACK, SCROLLED = 250, 128, 3
 RETRY_S = 0.1
 FIRST_MS, AHEAD_MS = 250, 1000
 
-Context = tuple[str, str, str]  # lines above, the line before the cursor, what follows
+Key = tuple[str, str]  # what stands before and behind a place
 
 
-def context(text: str, cursor: int) -> Context:
-    """What it looks at."""
-    above, _, line = text[:cursor].rpartition("\n")
-    below = text[cursor:].split("\n")
-    return "\n".join(above.split("\n")[-N_PREFIX:]), line, "\n".join(below[: N_SUFFIX + 1])
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What is asked about (s:fim_ctx_local): whole lines above, the line up to the cursor, what follows; `rest` is the line behind the cursor."""
+
+    prefix: str
+    middle: str
+    suffix: str
+    rest: str
+    indent: int
+
+    @property
+    def keys(self) -> list[Key]:
+        """Under which the reply is kept."""
+        found, prefix = [(self.prefix + self.middle, self.suffix)], self.prefix
+        for _ in range(SCROLLED):
+            prefix = prefix.partition("\n")[2]
+            if not prefix:
+                break
+            found.append((prefix + self.middle, self.suffix))
+        return found
+
+
+class Buffer:
+    """The text, and the cursor as row and column."""
+
+    def __init__(self, text: str, cursor: int) -> None:
+        self.lines = text.split("\n")
+        self.row = text.count("\n", 0, cursor)
+        self.column = cursor - text.rfind("\n", 0, cursor) - 1
+
+    def local(self, row: int, column: int, shown: Sequence[str] = (), indent: int = 0) -> Local:
+        """What surrounds a place; shown: the lines on screen there, as if they were accepted, for which `indent` is kept."""
+        below = "\n".join(self.lines[row + 1 : row + 1 + N_SUFFIX]) + "\n"
+        if shown:
+            above = self.lines[max(0, row - N_PREFIX + len(shown) - 1) : row]
+            if len(shown) == 1:
+                return Local("\n".join(above) + "\n", self.lines[row] + shown[0], "\n" + below, "", indent)
+            above += [self.lines[row] + shown[0], *shown[1:-1]]
+            return Local("\n".join(above) + "\n", shown[-1], "\n" + below, "", indent)
+        line = self.lines[row]
+        above_text = "\n".join(self.lines[max(0, row - N_PREFIX) : row]) + "\n"
+        if not line.strip():  # the reply begins with the line
+            return Local(above_text, "", "\n" + below, "", 0)
+        return Local(above_text, line[:column], f"{line[column:]}\n{below}", line[column:], len(line) - len(line.lstrip()))
+
+
+def rendered(content: str, buffer: Buffer) -> list[str]:
+    """The lines of a reply that go on screen (s:fim_render), without what repeats the text behind the cursor."""
+    lines = content.split("\n")
+    while lines and not lines[-1]:
+        lines.pop()
+    lines = lines or [""]
+    current = buffer.lines[buffer.row]
+    if not current.strip():
+        lead = min(len(lines[0]) - len(lines[0].lstrip()), len(current))
+        current, lines[0] = lines[0][:lead], lines[0][lead:]
+    before, rest = current[: buffer.column], current[buffer.column :]
+    following = buffer.lines[buffer.row + 1 :]
+    if len(lines) > 1 and not lines[0] and lines[1:] == following[: len(lines) - 1]:
+        return [""]
+    if lines == [rest]:
+        return [""]
+    start = next((i for i, line in enumerate(following[:-1]) if line.strip()), max(0, len(following) - 1))
+    after = following[start + 1 :]
+    if following and before + lines[0] == following[start]:
+        second = len(lines) == 2 and bool(after) and after[0].startswith(lines[1])
+        if len(lines) == 1 or second or (len(lines) > 2 and lines[1:] == after[: len(lines) - 1]):
+            return [""]
+    return lines
 
 
 class LlamaVim:
@@ -36,95 +104,84 @@ class LlamaVim:
 
     def __init__(self, peer: Peer, show: Callable[[int, str, bool], None]) -> None:
         self._peer, self._show = peer, show
-        self._cache: OrderedDict[Context, str] = OrderedDict()
-        self._turn, self._text, self._cursor = -1, "", 0
+        self._cache: OrderedDict[Key, str] = OrderedDict()
+        self._turn, self._buffer = -1, Buffer("", 0)
+        self._acceptable = False  # whether a hint that can be accepted is on screen
+        self._indent = 0
         self._running: asyncio.Task[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.evaluated = 0
 
     def key(self, turn: int, text: str, cursor: int) -> None:
         """The text after a key."""
-        self._turn, self._text, self._cursor = turn, text, cursor
-        if len(text[cursor:].split("\n", maxsplit=1)[0]) > MAX_LINE_SUFFIX:
-            return
-        if not self._hint(free=True):
-            self._ask(text, cursor, FIRST_MS)
+        self._turn, self._buffer, self._acceptable = turn, Buffer(text, cursor), False
+        self._try_hint(free=True)
+        self._fim()
 
     async def close(self) -> None:
         """End what runs."""
-        if self._retry:
-            self._retry.cancel()
+        if self._timer:
+            self._timer.cancel()
         if self._running:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._running
 
-    def _hint(self, *, free: bool) -> bool:
-        """Show what is known for the cursor, and fetch what comes behind it."""
-        found = self._known(context(self._text, self._cursor))
-        shown = self._filtered(found)
-        if not shown:
-            return found is not None
-        self._show(self._turn, shown, free)
-        self._ask(self._text[: self._cursor] + shown + self._text[self._cursor :], self._cursor + len(shown), AHEAD_MS)
-        return True
+    def _try_hint(self, *, free: bool) -> None:
+        """Show what is known for the cursor, and ask for what comes behind it."""
+        buffer = self._buffer
+        local = buffer.local(buffer.row, buffer.column)
+        reply = self._known(local)
+        if reply is None:
+            return
+        lines = rendered(reply, buffer)
+        if any(line.strip() for line in lines):
+            self._acceptable = True
+            self._show(self._turn, "\n".join(lines), free)
+        shown = [*lines[:-1], lines[-1] + local.rest]
+        self._fim(row=buffer.row, column=buffer.column, shown=shown)
 
-    def _known(self, place: Context) -> str | None:
-        if (exact := self._cache.get(place)) is not None:
+    def _known(self, local: Local) -> str | None:
+        before, behind = local.prefix + local.middle, local.suffix
+        if (exact := self._get((before, behind))) is not None:
             return exact
-        above, line, below = place
-        before = f"{above}\n{line}"
-        best = ""
-        for back in range(1, min(LOOK_BACK, len(before))):
-            typed = before[-back:]
-            up, _, part = before[:-back].rpartition("\n")
-            reply = self._cache.get((up, part, below))
-            if reply and reply.startswith(typed) and len(reply) - back > len(best):
-                best = reply[back:]
-        return best or None
+        found, best = None, 0
+        for back in range(1, min(LOOK_BACK, len(before)) + 1):
+            reply = self._get((before[:-back], behind))
+            if reply and reply[:back] == before[-back:] and (left := reply[back:]):
+                if found is None:
+                    found = left
+                elif len(left) > best:
+                    found, best = left, len(left)
+        return found
 
-    def _filtered(self, reply: str | None) -> str:
-        """Without what repeats the text behind the cursor."""
-        if not reply or not reply.strip():
-            return ""
-        rest, *following = self._text[self._cursor :].split("\n")
-        first, *more = reply.split("\n")
-        below = next((line for line in following if line.strip()), "")
-        if rest and reply == rest:
-            return ""
-        if not more and first.strip() and first == below:
-            return ""
-        if more and not first.strip() and more[0] == below and (len(more) == 1 or following[1 : len(more)] == more[1:]):
-            return ""
-        return reply.rstrip("\n")
-
-    def _ask(self, text: str, cursor: int, limit_ms: int) -> None:
-        place = context(text, cursor)
-        if place in self._cache:
+    def _fim(self, row: int = -1, column: int = -1, shown: Sequence[str] = ()) -> None:
+        """Ask for a place, the cursor's when none is given; shown: as if these lines were accepted there."""
+        if self._running:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(RETRY_S, self._fim, row, column, shown)
             return
-        if self._running and not self._running.done():
-            if limit_ms == FIRST_MS:
-                if self._retry:
-                    self._retry.cancel()
-                self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._again)
+        buffer = self._buffer
+        at = (row, column) if row >= 0 else (buffer.row, buffer.column)
+        if at[0] >= len(buffer.lines):  # the text has become shorter since
             return
-        self._running = asyncio.create_task(self._request(place, limit_ms))
+        local = buffer.local(*at, shown, self._indent)
+        if len(local.rest) > MAX_LINE_SUFFIX or any(self._get(key) is not None for key in local.keys):
+            return
+        self._indent = local.indent
+        self._running = asyncio.create_task(self._request(local, AHEAD_MS if shown else FIRST_MS))
 
-    def _again(self) -> None:
-        if not self._hint(free=False):
-            self._ask(self._text, self._cursor, FIRST_MS)
-
-    async def _request(self, place: Context, limit_ms: int) -> None:
-        above, line, below = place
-        blank = not line.strip()
+    async def _request(self, local: Local, limit_ms: int) -> None:
         body = {
             "id_slot": 0,
-            "input_prefix": f"{above}\n",
-            "prompt": "" if blank else line,
-            "input_suffix": below,
+            "input_prefix": local.prefix,
+            "input_suffix": local.suffix,
             "input_extra": [],
+            "prompt": local.middle,
             "n_predict": N_PREDICT,
-            "n_indent": len(line) - len(line.lstrip()),
+            "stop": [],
+            "n_indent": local.indent,
             "top_k": 40,
             "top_p": 0.90,
             "samplers": ["top_k", "top_p", "infill"],
@@ -134,14 +191,21 @@ class LlamaVim:
             "t_max_predict_ms": limit_ms,
         }
         reply = await self._peer.call(Call("/infill", body))
-        self.evaluated += int(reply.timings.get("prompt_n", 0) + reply.timings.get("predicted_n", 0))
-        if not reply.ok:
-            return
-        content = str(reply.body["content"])
-        if blank and content.startswith(line):  # it writes the line from its start
-            content = content[len(line) :]
-        self._cache[place] = content
+        if reply.ok:
+            self.evaluated += int(reply.timings.get("prompt_n", 0) + reply.timings.get("predicted_n", 0))
+            for key in local.keys:
+                self._put(key, str(reply.body["content"]))
+            if not self._acceptable:
+                self._try_hint(free=False)  # what it asks for waits for the timer: this request has not ended yet
+        self._running = None
+
+    def _get(self, key: Key) -> str | None:
+        if key in self._cache:
+            self._cache.move_to_end(key)
+        return self._cache.get(key)
+
+    def _put(self, key: Key, content: str) -> None:
+        self._cache[key] = content
+        self._cache.move_to_end(key)
         if len(self._cache) > CACHED:
             self._cache.popitem(last=False)
-        self._running = None
-        self._hint(free=False)
