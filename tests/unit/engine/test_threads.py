@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from qwencoder_lsp.engine.threads import WINDOW_S, ForeignLoad, ThreadController
 
 
@@ -44,13 +46,15 @@ def test_others_are_counted_and_own_work_is_not() -> None:
     load = ForeignLoad()
     _spin(WINDOW_S * 2)
     own = load.poll()
+    if own is None or own > load.cores - 1:
+        pytest.skip(f"other programs use {own} of this machine's {load.cores} cores: one more cannot be told from them")
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
         time.sleep(WINDOW_S)
         load = ForeignLoad()
         time.sleep(WINDOW_S * 2)
         foreign = load.poll()
         other.kill()
-    assert own is not None and foreign is not None
+    assert foreign is not None
     assert foreign > own + 0.3
 
 
