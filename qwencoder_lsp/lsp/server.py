@@ -208,6 +208,11 @@ def _questions(server: Server, board: StatusBoard, traces: Traces) -> None:
         limit = getattr(params, "limit", 20)
         return traces.last(limit if isinstance(limit, int) else 20)
 
+    @server.feature("qwencoder/document")
+    def document(params: Any) -> dict[str, Any] | None:
+        found = server.documents.get(str(getattr(params, "uri", "")))
+        return found.fingerprint() if found else None
+
 
 def _text(arguments: tuple[Any, ...]) -> str:
     if not arguments or not isinstance(arguments[0], str):

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.bench import plumbing, soak, startup
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
+from tests.bench.monkey import run as monkey
 from tests.bench.typing import run as typing
 
 SMALL = {"startup": startup, "plumbing": plumbing}
@@ -26,10 +27,11 @@ def main() -> int:
     soak.arguments(commands.add_parser("soak", description=soak.__doc__))
     typing.arguments(commands.add_parser("typing", description=typing.__doc__))
     fim.arguments(commands.add_parser("fim", description=fim.__doc__))
+    monkey.arguments(commands.add_parser("monkey", description=monkey.__doc__))
     options = parser.parse_args()
     if options.name in SMALL:
         return _small(options)
-    return {"engine": engine.main, "soak": soak.main, "fim": fim.main, "typing": typing.main}[options.name](options)
+    return {"engine": engine.main, "soak": soak.main, "fim": fim.main, "typing": typing.main, "monkey": monkey.main}[options.name](options)
 
 
 def _small(options: argparse.Namespace) -> int:
