@@ -10,8 +10,8 @@ import asyncio
 import logging
 import secrets
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from lsprotocol import types
 
@@ -21,6 +21,7 @@ from qwencoder_lsp.core.text import Edit
 from qwencoder_lsp.errors import AnswerError, ModelMissing, QwencoderError
 from qwencoder_lsp.lsp.documents import Document
 from qwencoder_lsp.lsp.downloads import Downloads
+from qwencoder_lsp.lsp.feedback import Feedback, Offer
 from qwencoder_lsp.lsp.items import Place, inline_item, menu_item, place
 from qwencoder_lsp.lsp.session import Session
 from qwencoder_lsp.lsp.tasks import NewestWins, spawn
@@ -44,8 +45,12 @@ ANSWERED = frozenset(
         Reason.NEXT_LINE,
         Reason.REPEATS_PREFIX,
         Reason.REPEATS_SUFFIX,
+        Reason.REJECTED,
+        Reason.NO_FIT,
     }
 )
+
+Item: TypeAlias = types.InlineCompletionItem | types.CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A completion and where it was made; `at` is None when it did not come to that."""
+    """A completion, and its suggestion in the form that the editor asked for."""
 
     completion: Completion
-    at: Place | None = None
+    item: Item | None = None
 
 
 class Completions:
@@ -77,10 +82,11 @@ class Completions:
         self._newest = NewestWins()
         self._completer: Completer | None = None
         self._window = secrets.token_hex(8)
+        self.feedback = Feedback(session, self._completions)
 
     async def inline(self, params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
         """Ghost text. None leaves the editor's current ghost text alone, an empty list clears it."""
-        document = self._session.documents.get(params.text_document.uri)
+        document = self._open(INLINE, params.text_document.uri)
         if document is None:
             return None
         info = params.context.selected_completion_info
@@ -90,32 +96,23 @@ class Completions:
         outcome = await self._answer(wish)
         if outcome is None:
             return None
-        suggestion = outcome.completion.suggestion
-        item = inline_item(document, outcome.at, suggestion) if suggestion and outcome.at else None
-        return types.InlineCompletionList([item] if item else [])
+        return types.InlineCompletionList([outcome.item] if isinstance(outcome.item, types.InlineCompletionItem) else [])
 
     async def menu(self, params: types.CompletionParams) -> types.CompletionList | None:
         """One entry for the completion menu. The list is incomplete always, so that the editor asks again at the next key."""
-        document = self._session.documents.get(params.text_document.uri)
+        document = self._open(MENU, params.text_document.uri)
         if document is None:
             return None
         wish = Wish(MENU, document, document.revision, document.offset(params.position), None, explicit=False)
         outcome = await self._answer(wish)
         if outcome is None:
             return None
-        suggestion = outcome.completion.suggestion
-        item = menu_item(document, outcome.at, suggestion) if suggestion and outcome.at else None
-        return types.CompletionList(is_incomplete=True, items=[item] if item else [])
+        return types.CompletionList(is_incomplete=True, items=[outcome.item] if isinstance(outcome.item, types.CompletionItem) else [])
 
     def closed(self, uri: str) -> None:
         """The document is not open any more."""
         if self._completer:
             self._completer.closed(uri)
-
-    def accepted(self, id_: str) -> None:
-        """The user took the suggestion of that id."""
-        self._session.traces.count("accepted")
-        log.info("suggestion %s was accepted", id_)
 
     async def _answer(self, wish: Wish) -> Outcome | None:
         """The outcome, kept in the trace; None when the answer must be null."""
@@ -128,8 +125,13 @@ class Completions:
             self._trace(wish, outcome.completion, (time.perf_counter() - started) * 1000)
         if outcome.completion.reason is Reason.MODEL_MISSING:
             self._downloads.offer()
-        answered = outcome.completion.reason in ANSWERED
-        return outcome if answered else None
+        return outcome if outcome.completion.reason in ANSWERED else None
+
+    def _open(self, feature: str, uri: str) -> Document | None:
+        document = self._session.documents.get(uri)
+        if document is None:
+            self._session.traces.add(Trace("-", feature, Reason.NOT_OPEN))
+        return document
 
     async def _work(self, wish: Wish) -> Outcome:
         try:
@@ -168,24 +170,33 @@ class Completions:
                 explicit=wish.explicit,
             )
         if completion.suggestion and not self._session.documents.is_current(wish.document, wish.revision):
-            return Outcome(Completion(None, Reason.STALE, "", completion.model, completion.usage, completion.timings))
-        if completion.suggestion:
-            self._prepare(wish, at, completion.suggestion, settings, key)
-        return Outcome(completion, at)
+            return Outcome(replace(completion, suggestion=None, reason=Reason.STALE))
+        if completion.suggestion is None:
+            return Outcome(completion)
+        item = (inline_item if wish.feature == INLINE else menu_item)(wish.document, at, completion.suggestion)
+        if item is None:
+            return Outcome(replace(completion, suggestion=None, reason=Reason.NO_FIT))
+        self._offer(wish, at, completion.suggestion, item, settings, key)
+        return Outcome(completion, item)
 
-    def _prepare(self, wish: Wish, at: Place, suggestion: Suggestion, settings: Settings, key: str) -> None:
-        """Once the answer is out, work for what may come next."""
+    def _offer(self, wish: Wish, at: Place, suggestion: Suggestion, item: Item, settings: Settings, key: str) -> None:
+        """Follow a suggestion, and once it is on screen work for what may come next. An editor that does not tell shows what it gets."""
 
-        async def work() -> None:
-            await asyncio.sleep(AHEAD_S)
-            if self._session.documents.is_current(wish.document, wish.revision):
-                try:
-                    client = await self._session.connection.client()
-                except QwencoderError:  # whoever asks for a completion is told
-                    return
-                self._completions().shown(at.snapshot, suggestion, client, settings, document=key)
+        async def work(pause: float) -> None:
+            await asyncio.sleep(pause)
+            documents = self._session.documents
+            if documents.get(wish.document.uri) is not wish.document or (pause and not documents.is_current(wish.document, wish.revision)):
+                return
+            try:
+                client = await self._session.connection.client()
+            except QwencoderError:  # whoever asks for a completion is told
+                return
+            self._completions().shown(at.snapshot, suggestion, client, settings, document=key)
 
-        spawn(work())
+        text = item.text_edit.new_text if isinstance(item, types.CompletionItem) and item.text_edit else str(item.insert_text)
+        self.feedback.offered(Offer(at, suggestion, text, lambda: spawn(work(0.0))))
+        if not self.feedback.tells_shown:
+            spawn(work(AHEAD_S))
 
     def _completions(self) -> Completer:
         """Made at the first completion, so that nothing of it slows the start."""
@@ -207,6 +218,9 @@ class Completions:
             completion.timings,
             total_ms,
             completion.signals,
+            completion.source,
+            completion.shares,
+            completion.steps,
         )
         # The answer goes out in the next turn of the loop, before its timers: nobody waits for our log.
-        asyncio.get_running_loop().call_later(0, self._session.traces.add, trace)
+        asyncio.get_running_loop().call_later(0, self._session.traces.add, trace, completion.record)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from typing import Any
 
 from tests.bench.monkey.judge import INLINE, MENU, Asked, Judge
+from tests.bench.monkey.listening import Listening
 from tests.bench.monkey.mirror import Mirror
-from tests.protocol.rawclient import RawClient
 
 FILES = (("a.py", "python"), ("b.js", "javascript"), ("c.go", "go"), ("d.txt", "plaintext"), ("new file %é😀.py", "python"))
 KEYS = "abcxyz_ ()[]{}=.:,\"'+-0129\t#é😀ßλ𠀀"
@@ -19,7 +18,7 @@ SNIPPETS = (
 )  # fmt: skip
 STARTS = ("", "import os\n\n\ndef main():\n    \n", "a\r\nb\r\n", "x = 1\ny = 2\r\nz = 3\rw = 4", "# 😀\nvalue = compute(𠀀)\n" * 30)
 LONGEST = 12_000  # code points; longer documents are cut back
-SECTIONS = (
+SECTIONS: tuple[dict[str, Any], ...] = (
     {"completion": {"enabled": False}}, {"completion": {"automatic": False}}, {}, {}, {"completion": {"eagerness": "eager"}},
     {"completion": {"eagerness": "quiet"}}, {"completion": {"maxLines": 1}}, {"completion": {"ahead": False}}, {"completion": {"debounceMs": 0}},
     {"completion": {"items": False}}, {"completion": {"languagesOff": ["go"]}}, {"completion": {"maxTokens": 4}}, {}, {}, {}, {}, {},
@@ -29,7 +28,7 @@ SECTIONS = (
 class Hands:
     """Does one random thing after another. `settings` is what the client would answer to workspace/configuration."""
 
-    def __init__(self, client: RawClient, judge: Judge, draw: random.Random) -> None:
+    def __init__(self, client: Listening, judge: Judge, draw: random.Random) -> None:
         self.client = client
         self.judge = judge
         self.settings: dict[str, Any] = {}
@@ -148,7 +147,7 @@ class Hands:
     def _rest(self) -> None:
         """Look at what comes."""
         self._ask_here()
-        time.sleep(self._draw.choice((0.05, 0.1, 0.2)))
+        self.client.settle(0)
 
     def _burst(self) -> None:
         """Several changes in one notification; each counts from the text that the one before it left."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 _LINE_END = re.compile("\r\n|\r|\n")
-_WIDTH = {"utf-8": lambda c: len(c.encode()), "utf-16": lambda c: 1 + (c > "\uffff"), "utf-32": lambda _: 1}
+_WIDTH: dict[str, Callable[[str], int]] = {"utf-8": lambda c: len(c.encode()), "utf-16": lambda c: 1 + (c > "\uffff"), "utf-32": lambda _: 1}
 
 
 class Mirror:
@@ -54,7 +55,7 @@ class Mirror:
         self.text = text
 
 
-def position(text: str, offset: int, width: Any) -> dict[str, int]:
+def position(text: str, offset: int, width: Callable[[str], int]) -> dict[str, int]:
     """Line and column of an offset."""
     ends = [m.end() for m in _LINE_END.finditer(text) if m.end() <= offset]
     start = ends[-1] if ends else 0

@@ -1,6 +1,7 @@
 """Monkey: random typing through a raw client (insert, delete, undo, paste, jumps, several files, settings), in the three position encodings.
 
-Every answer is checked against the version it was asked for, and the server's documents against the client's. With the scripted engine, or a model.
+Every answer is checked against the version it was asked for, and the server's documents against the client's; some completions are replayed at the
+end. With the scripted engine, or a model.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Any
 from qwencoder_lsp.models.store import resolve
 from tests.bench.monkey.hands import Hands
 from tests.bench.monkey.judge import Judge
-from tests.protocol.rawclient import PATIENCE_S, RawClient
+from tests.bench.monkey.listening import Listening
+from tests.bench.monkey.replays import replays
 from tests.protocol.windows import end_gateway, environment
 
 ENCODINGS = ("utf-8", "utf-16", "utf-32")
+REPLAYS = 20  # per session
 AT_ONCE = 24  # requests under way
 PAUSES_S = (0.0, 0.0, 0.0, 0.002, 0.01, 0.05)
 HUMAN_S = (0.0, 0.02, 0.06, 0.12, 0.25)
@@ -92,7 +95,7 @@ def run(home: Path, minutes: float, model: Path | None = None, seed: int = 0) ->
 
 def _session(env: dict[str, str], home: Path, encoding: str, draw: random.Random, seconds: float, human: bool, result: Result) -> None:
     judge = Judge(encoding)
-    client = _Listening(env, judge, home / "stderr")
+    client = Listening(env, judge, home / "stderr")
     try:
         pulls = draw.random() < 0.5
         capabilities: dict[str, Any] = {"general": {"positionEncodings": [encoding]}, "workspace": {"configuration": pulls}}
@@ -113,6 +116,7 @@ def _session(env: dict[str, str], home: Path, encoding: str, draw: random.Random
             hands._current = uri
             hands.compare()
         client.judged = False
+        judge.faults += replays(home, REPLAYS, draw, judge.counts)
         client.request("shutdown")
         client.notify("exit")
         if code := client.exit_code():
@@ -125,26 +129,3 @@ def _session(env: dict[str, str], home: Path, encoding: str, draw: random.Random
     result.actions += hands.done
     result.counts.update(judge.counts)
     result.faults += [f"{encoding}: {fault}" for fault in judge.faults]
-
-
-class _Listening(RawClient):
-    """A raw client that hands each response to the judge, in the order in which they came."""
-
-    def __init__(self, env: dict[str, str], judge: Judge, stderr: Path) -> None:
-        self.judged = False
-        self._judge = judge
-        super().__init__(env, stderr=stderr)
-
-    def took(self, message: dict[str, Any]) -> None:
-        if self.judged and "method" not in message:
-            self._judge.response(message)
-
-    def settle(self, at_most: int) -> None:
-        """Wait until no more than so many requests are under way; one that stays is a fault."""
-        deadline = time.monotonic() + PATIENCE_S
-        while len(self._judge.waiting) > at_most:
-            if time.monotonic() > deadline:
-                for asked in list(self._judge.waiting.values()):
-                    self._judge.fault("no answer", f"{asked.method} after {time.monotonic() - asked.at:.0f} s")
-                self._judge.waiting.clear()
-            time.sleep(0.001)
