@@ -87,7 +87,8 @@ class Completer:
         source, flight = "joined", None if explicit else self._running(snapshot, offset)
         if flight:
             outcome = await flight.outcome(snapshot.text, offset)
-            if flight.stopped:
+            newer = self._flights.get(snapshot.uri)
+            if flight.stopped and newer and newer is not flight and not newer.over:  # to ask now would stop that one
                 return Completion(None, Reason.SUPERSEDED)
         if flight is None or outcome is None:
             source = "asked"

@@ -51,7 +51,7 @@ class Flight:
 
     @property
     def stopped(self) -> bool:
-        """Whether it was cancelled: a newer request took its place."""
+        """Whether it was cancelled."""
         return self.over and self.answer is None and self._error is None
 
     def agrees(self, text: str, offset: int) -> bool:
