@@ -34,6 +34,7 @@ def finish(raw: str, prefix: str, suffix: str, ended: str) -> Finished:
 
 
 def _finish(raw: str, prefix: str, suffix: str, ended: str, note: Steps) -> Finished:
+    raw = note("carriage return", raw, raw.replace("\r\n", "\n").partition("\r")[0])
     before = prefix[prefix.rfind("\n") + 1 :]
     rest = suffix.partition("\n")[0]
     text = note("repetition", raw, raw[: repeated(raw)] if ended in ("repetition", "length") else raw)

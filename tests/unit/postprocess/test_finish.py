@@ -85,3 +85,7 @@ def test_each_filter_that_changed_the_answer_is_noted_with_the_sizes() -> None:
     done = finish("a = 1\nb = 2\n\n", "", "\nb = 2\nc = 3\n", "stop_token")
     assert done.text == "a = 1"
     assert done.steps == (Step("blank end", 13, 11), Step("repeated lines", 11, 5))
+
+
+def test_no_carriage_return_of_the_model_is_shown() -> None:
+    assert finish("a\r\nb\rc", "", "", "stop_token").text == "a\nb"
