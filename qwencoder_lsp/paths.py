@@ -42,6 +42,12 @@ def log_dir() -> Path:
     return home / "log" if home else Path(platformdirs.user_log_dir(APP, appauthor=False))
 
 
+def traces_dir() -> Path:
+    """Directory of saved traces, which hold source text; not created here."""
+    home = _home()
+    return home / "traces" if home else Path(platformdirs.user_state_dir(APP, appauthor=False)) / "traces"
+
+
 def config_file() -> Path:
     """The user's settings file, which need not exist."""
     home = _home()

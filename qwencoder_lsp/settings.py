@@ -110,9 +110,10 @@ class Gateway(_Section):
 
 
 class Log(_Section):
-    """Logging. Source text is never logged at INFO or above."""
+    """Logging. Source text is never logged at INFO or above, and saved only where `save_traces` says so."""
 
     level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.", json_schema_extra=USER)
+    save_traces: bool = Field(False, description="Save how completions were made, with source text, in a private directory.", json_schema_extra=USER)
 
 
 class Settings(_Section):

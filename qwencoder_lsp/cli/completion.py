@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +29,9 @@ def complete(
     offset = _offset(snapshot.text, line, column)
     answer = with_gateway(chosen, lambda client: complete_at(snapshot, offset, client, chosen, explicit=True))
     if as_json:
-        print(json.dumps(asdict(answer)))
+        fields = asdict(replace(answer, record=None))
+        del fields["record"]
+        print(json.dumps(fields))
     else:
         print(_text(answer))
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from qwencoder_lsp.errors import GatewayError
 from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.client import GatewayClient
 from qwencoder_lsp.gateway.protocol import Listening, ListenRequest, Status
+from qwencoder_lsp.observe import windows
 from qwencoder_lsp.settings import Settings
 
 
@@ -63,9 +64,15 @@ def _wait_for_its_end() -> None:
 
 
 def status(as_json: Json = False) -> None:
-    """Show the gateway, its windows and its models. Exit code 1 when it does not run."""
-    now = with_gateway(settings(), lambda client: client.status(), start=False)
-    print(json.dumps(asdict(now)) if as_json else _text(now))
+    """Show the gateway, its models, and what each editor window got or why it got nothing. Exit code 1 when no gateway runs."""
+    here = [{"pid": pid, **state} for pid, state in windows.ask({"ask": "status"})]
+    try:
+        now = with_gateway(settings(), lambda client: client.status(), start=False)
+    except GatewayError:
+        for window in here:
+            print(_window(window))
+        raise
+    print(json.dumps({**asdict(now), "editors": here}) if as_json else "\n".join([_text(now), *map(_window, here)]))
 
 
 def _text(now: Status) -> str:
@@ -79,6 +86,14 @@ def _text(now: Status) -> str:
         speed = f", prefill {m.prefill_speed:.0f} and decode {m.decode_speed:.0f} tokens/s" if m.prefill_speed else ""
         where = f" on {m.device} (process {m.pid})" if m.pid else ""
         lines.append(f"model       {m.name}: {m.state}{where}{speed} {m.detail}".rstrip())
+    return "\n".join(lines)
+
+
+def _window(window: dict[str, Any]) -> str:
+    lines = [f"editor      process {window['pid']}: {window['message']}"]
+    lines += [f"  {count:6}  {name}" for name, count in sorted(window["counts"].items(), key=lambda item: -item[1])]
+    if last := window["nothing"]:
+        lines.append(f"  the latest empty answer: {last['reason']} (qwencoder-lsp trace last; request {last['request']})")
     return "\n".join(lines)
 
 

@@ -29,9 +29,20 @@ class Reason(str, Enum):
     GENERATED = "generated file"
     BREAKS_SYNTAX = "would break the syntax"
     NEXT_LINE = "belongs on the next line"
+    REJECTED = "rejected by the user at this place"
+    NO_FIT = "does not fit on the line or the chosen menu item"
     MODEL_MISSING = "model not installed"
     LOADING = "model is loading"
     ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One filter of the finish stage: how many characters went in and came out."""
+
+    name: str
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)

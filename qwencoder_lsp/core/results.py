@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Protocol
 
-from qwencoder_lsp.core.report import Reason, Timings, Usage
+from qwencoder_lsp.core.report import Reason, Step, Timings, Usage
 from qwencoder_lsp.core.text import Edit, Span
 
 
@@ -16,6 +17,19 @@ class Suggestion:
     id: str
     text: str
     span: Span
+
+
+class Recorded(Protocol):
+    """All that a completion was made from, with its text; enough to make it again."""
+
+    @property
+    def size(self) -> int:
+        """Code points of text that it keeps alive."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as a JSON object."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,9 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN."""
+    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN. source: "memory", "joined" or "asked", empty where no
+    answer was needed. shares: the prompt's tokens by part. steps: the filters that changed the answer.
+    """
 
     suggestion: Suggestion | None
     reason: Reason
@@ -50,6 +66,10 @@ class Completion:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     signals: Signals = field(default_factory=Signals)
+    source: str = ""
+    shares: dict[str, int] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    record: Recorded | None = None
 
 
 class Severity(str, Enum):

@@ -14,7 +14,8 @@ from qwencoder_lsp.gateway.protocol import ChatRequest, End, Event, Piece, Start
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said. reason: why it ended, as in engine.protocol.Done; logprobs: natural logs, one per token; cuts: as there."""
+    """What the model said. reason: why it ended, as in engine.protocol.Done; logprobs: natural logs, one per token; cuts: as there;
+    tokens: their ids; start: how the prompt was rendered."""
 
     text: str
     reason: str
@@ -23,6 +24,8 @@ class Answer:
     timings: Timings = field(default_factory=Timings)
     logprobs: tuple[float, ...] = ()
     cuts: tuple[tuple[int, float], ...] = ()
+    tokens: tuple[int, ...] = ()
+    start: Start | None = None
 
     @property
     def confidence(self) -> float | None:
@@ -45,18 +48,19 @@ async def collect(events: AsyncGenerator[Event, None], grown: Callable[[str], No
 
     Raises whatever QwencoderError the stream raises; cancelling stops the generation.
     """
-    text, model, logprobs, end = "", "", list[float](), End("cancelled")
+    text, logprobs, tokens, start, end = "", list[float](), list[int](), Start("", Usage(), 0.0), End("cancelled")
     async with aclosing(events):  # a cancelled task must stop the generation now, not when the generator is collected
         async for event in events:
             if isinstance(event, Start):
-                model = event.model
+                start = event
             elif isinstance(event, Piece):
                 text += event.text
                 logprobs += event.logprobs
+                tokens += event.tokens
                 grown(text)
             elif isinstance(event, End):
                 end = event
-    return Answer(text, end.reason, model, end.usage, end.timings, tuple(logprobs), end.cuts)
+    return Answer(text, end.reason, start.model, end.usage, end.timings, tuple(logprobs), end.cuts, tuple(tokens), start)
 
 
 async def ask(gateway: Gateway, request: ChatRequest) -> Answer:

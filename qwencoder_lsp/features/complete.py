@@ -23,7 +23,9 @@ from qwencoder_lsp.features.memory import Memory, Remembered
 from qwencoder_lsp.features.pace import Pace
 from qwencoder_lsp.features.policy import MOST_PARSED, ahead_rules, silence, stop_rules
 from qwencoder_lsp.features.reader import Reader
+from qwencoder_lsp.features.record import Asked, Made, Window, recorded
 from qwencoder_lsp.features.show import show
+from qwencoder_lsp.features.verdicts import Verdicts
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import CompleteRequest
 from qwencoder_lsp.postprocess.scope import Scope, scope_at
@@ -37,6 +39,7 @@ class Completer:
     """The completions of one window, and what is known of its documents from one keystroke to the next."""
 
     def __init__(self) -> None:
+        self.verdicts = Verdicts()
         self._splits = Splits()
         self._trees = Trees()
         self._memory = Memory()
@@ -51,14 +54,19 @@ class Completer:
             return Completion(None, reason)
         if not explicit and (reason := silent_in(self._place(snapshot, offset)[1], settings.completion.eagerness)):
             return Completion(None, reason)
+        self.verdicts.look(snapshot)
         found = None if explicit else self._memory.find(snapshot.uri, snapshot.text, offset)
         if found is None:
             return None
         known, rest = found
         answer = _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts), rest)
         same_place = rest == known.text
-        completion = self.present(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=known.ahead and same_place)
-        return completion if completion.suggestion or same_place else None
+        accepted = known.ahead and same_place
+        completion = self.present(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=accepted)
+        if completion.suggestion is None and not same_place:
+            return None
+        completion = recorded(completion, "memory", known.made, snapshot, offset, answer, settings, accepted=accepted)
+        return self._wanted(snapshot, offset, completion)
 
     def joins(self, snapshot: Snapshot, offset: int) -> bool:
         """Whether a running generation may be the answer."""
@@ -76,9 +84,14 @@ class Completer:
             return known
         gather_ms = 0.0
         outcome: tuple[Answer, str] | None = None
-        if not explicit and (flight := self._running(snapshot, offset)):
+        source, flight = "joined", None if explicit else self._running(snapshot, offset)
+        if flight:
             outcome = await flight.outcome(snapshot.text, offset)
-        if outcome is None:
+            newer = self._flights.get(snapshot.uri)
+            if flight.stopped and newer and newer is not flight and not newer.over:  # to ask now would stop that one
+                return Completion(None, Reason.SUPERSEDED)
+        if flight is None or outcome is None:
+            source = "asked"
             flight, gather_ms = self._start(snapshot, offset, gateway, settings, explicit=explicit, document=document)
             outcome = await flight.outcome(snapshot.text, offset)
         if outcome is None:
@@ -87,7 +100,9 @@ class Completer:
         if answer.replaced:
             return Completion(None, Reason.SUPERSEDED, answer.reason, answer.model, answer.usage, answer.timings)
         left = _left(answer, rest)
-        return self.present(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), explicit=explicit)
+        completion = self.present(snapshot, offset, left, settings, replace(answer.timings, gather=gather_ms), explicit=explicit)
+        completion = recorded(completion, source, _made(flight, answer), snapshot, offset, left, settings, explicit=explicit)
+        return completion if explicit else self._wanted(snapshot, offset, completion)
 
     def shown(self, snapshot: Snapshot, suggestion: Suggestion, gateway: Gateway, settings: Settings, *, document: str | None = None) -> None:
         """The suggestion is on screen: prepare what comes behind it."""
@@ -103,18 +118,22 @@ class Completer:
             if running.agrees(text, offset):
                 return
             running.cancel()
+        asked = self._asked(accepted, offset, settings, f"{document}:ahead" if document else None)
         request = replace(
-            self.request(accepted, offset, settings, f"{document}:ahead" if document else None),
+            asked.request,
             max_tokens=min(AHEAD_TOKENS, settings.completion.max_tokens),
             stops=ahead_rules(accepted, offset, settings),
             ahead=True,
         )
-        self._ahead[snapshot.uri] = Flight(Anchor.at(snapshot.uri, text, offset), gateway.complete(request), self._landed, kept=True)
+        anchor = Anchor.at(snapshot.uri, text, offset)
+        asked = replace(asked, request=request)
+        self._ahead[snapshot.uri] = Flight(anchor, gateway.complete(request), self._landed, kept=True, asked=asked)
 
     def closed(self, uri: str) -> list[asyncio.Task[None]]:
         """The document is not open any more. The generations that are being stopped for it."""
         self._memory.forget(uri)
         self._trees.forget(uri)
+        self.verdicts.forget(uri)
         stopped = [flight.cancel() for flights in (self._flights, self._ahead) if (flight := flights.pop(uri, None))]
         if reader := self._readers.pop(uri, None):
             stopped += reader.stop()
@@ -130,6 +149,12 @@ class Completer:
     ) -> Completion:
         """The finish stage: what of an answer is shown at `offset`."""
         return show(snapshot, offset, answer, settings, *self._place(snapshot, offset), timings, explicit=explicit, accepted=accepted)
+
+    def _wanted(self, snapshot: Snapshot, offset: int, completion: Completion) -> Completion:
+        """Without a suggestion that the user rejected at that place."""
+        if completion.suggestion and self.verdicts.forbid(snapshot, offset, completion.suggestion.text):
+            return replace(completion, suggestion=None, reason=Reason.REJECTED)
+        return completion
 
     def _running(self, snapshot: Snapshot, offset: int) -> Flight | None:
         for flights in (self._flights, self._ahead):
@@ -147,8 +172,9 @@ class Completer:
         if reader := self._readers.get(snapshot.uri):
             reader.stop()
         began = perf_counter()
+        asked = self._asked(snapshot, offset, settings, document)
         request = replace(
-            self.request(snapshot, offset, settings, document),
+            asked.request,
             max_tokens=settings.completion.max_tokens,
             stops=stop_rules(snapshot, offset, settings, explicit=explicit),
             explicit=explicit,
@@ -162,9 +188,14 @@ class Completer:
                 wanted = replace(request, max_tokens=0, near=False, explicit=False, ahead=True, document=f"{document}:read")
                 reader.rest(flight.anchor, wanted, gateway)
 
-        flight = Flight(Anchor.at(snapshot.uri, snapshot.text, offset), gateway.complete(request), landed)
+        asked = replace(asked, request=request)
+        flight = Flight(Anchor.at(snapshot.uri, snapshot.text, offset), gateway.complete(request), landed, asked=asked)
         self._flights[snapshot.uri] = flight
         return flight, gather_ms
+
+    def _asked(self, snapshot: Snapshot, offset: int, settings: Settings, document: str | None) -> Asked:
+        kept = self._splits.get(snapshot.uri, snapshot.text, offset)
+        return Asked(Window.around(snapshot, offset, settings.completion), kept, self.request(snapshot, offset, settings, document))
 
     def request(self, snapshot: Snapshot, offset: int, settings: Settings, document: str | None) -> CompleteRequest:
         """The gather stage: what is asked at `offset`, without limits of the answer."""
@@ -180,7 +211,12 @@ class Completer:
 
     def _landed(self, flight: Flight, answer: Answer) -> None:
         if not answer.replaced:
-            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs, answer.cuts, flight.kept))
+            made = _made(flight, answer)
+            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs, answer.cuts, flight.kept, made))
+
+
+def _made(flight: Flight, answer: Answer) -> Made | None:
+    return Made(flight.asked, answer) if flight.asked else None
 
 
 def _left(answer: Answer, rest: str) -> Answer:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.features.anchor import Anchor
 from qwencoder_lsp.features.ask import Answer, collect
+from qwencoder_lsp.features.record import Asked
 from qwencoder_lsp.gateway.protocol import Event
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,20 @@ GRACE_S = 0.3  # how long a generation goes on that nobody waits for: the next k
 class Flight:
     """Reads the events of one request to their end, or until nobody wants them. landed: called with the whole answer.
 
-    kept: it goes on without anybody waiting (work ahead of the user).
+    kept: it goes on without anybody waiting (work ahead of the user). asked: what the request was made from.
     """
 
-    def __init__(self, anchor: Anchor, events: AsyncGenerator[Event, None], landed: Callable[[Flight, Answer], None], *, kept: bool = False) -> None:
+    def __init__(
+        self,
+        anchor: Anchor,
+        events: AsyncGenerator[Event, None],
+        landed: Callable[[Flight, Answer], None],
+        *,
+        kept: bool = False,
+        asked: Asked | None = None,
+    ) -> None:
         self.anchor = anchor
+        self.asked = asked
         self.text = ""
         self.answer: Answer | None = None
         self.kept = kept
@@ -32,11 +42,17 @@ class Flight:
         self._waiting = 0
         self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._read(events))
+        self._task.add_done_callback(lambda _: self._changed.set())  # also when it was cancelled before its first step
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self._task.done()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was cancelled."""
+        return self.over and self.answer is None and self._error is None
 
     def agrees(self, text: str, offset: int) -> bool:
         """Whether what was typed since is what it has written, as far as it has come."""
@@ -91,7 +107,5 @@ class Flight:
         except QwencoderError as error:
             self._error = error
             log.info("a completion ended: %s", error.message)
-        finally:
-            self._changed.set()
         if self.answer:
             self._landed(self, self.answer)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from qwencoder_lsp.features.anchor import Anchor
+from qwencoder_lsp.features.record import Made
 
 KEPT = 256  # answers, of all documents
 
@@ -18,7 +19,7 @@ KEPT = 256  # answers, of all documents
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """A raw answer. ended, cuts: as in engine.protocol.Done; logprobs: natural logs of its tokens; ahead: made for the time when what is shown was
-    accepted."""
+    accepted; made: how."""
 
     anchor: Anchor
     text: str
@@ -27,6 +28,7 @@ class Remembered:
     logprobs: tuple[float, ...] = ()
     cuts: tuple[tuple[int, float], ...] = ()
     ahead: bool = False
+    made: Made | None = None
 
 
 class Memory:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from qwencoder_lsp.context.gather import around
-from qwencoder_lsp.core.report import Reason, Timings
+from qwencoder_lsp.core.report import Reason, Step, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
 from qwencoder_lsp.features.ask import Answer
@@ -40,10 +40,11 @@ def show(
     """What to show of `answer` at `offset`. parsed: the tree of the snapshot, None where there is none. accepted: as in features.gate."""
     began = perf_counter()
     done = finish(answer.text, *around(snapshot, offset), answer.reason)
-    text, reason = done.text, done.reason
+    text, reason, steps = done.text, done.reason, done.steps
     if text and parsed is not None:
         before, behind = byte_at(snapshot.text, offset), byte_at(snapshot.text, offset + done.overwrite)
         text, sound = soundest(parsed, before, behind, text, whole=answer.reason in BY_ITSELF)
+        steps = steps if text == done.text else (*steps, Step("unsound end", len(done.text), len(text)))
         reason = reason if sound or explicit else Reason.BREAKS_SYNTAX
     found = signals(snapshot, offset, answer, text, scope)
     if reason is Reason.SHOWN and not explicit:
@@ -52,4 +53,4 @@ def show(
     if reason is Reason.SHOWN:
         suggestion = Suggestion(uuid.uuid4().hex, text.replace("\n", snapshot.newline), Span(offset, offset + done.overwrite))
     timings = replace(timings, finish=(perf_counter() - began) * 1000)
-    return Completion(suggestion, reason, answer.reason, answer.model, answer.usage, timings, found)
+    return Completion(suggestion, reason, answer.reason, answer.model, answer.usage, timings, found, steps=steps)

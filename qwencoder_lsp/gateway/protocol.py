@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 4
+PROTOCOL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +131,27 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """First event of a stream: the prompt is rendered. `model` is the one that answers."""
+    """First event of a stream: the prompt is rendered. `model` is the one that answers.
+
+    Of a completion also how: digest: of the prompt's token ids; max_prefix, max_suffix: the budgets that counted; shares: its tokens by part.
+    """
 
     model: str
     usage: Usage
     render_ms: float
+    digest: str = ""
+    max_prefix: int = 0
+    max_suffix: int = 0
+    shares: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """More text. logprobs: one per token of the piece."""
+    """More text. logprobs: one per token of the piece; tokens: their ids."""
 
     text: str
     logprobs: tuple[float, ...] = ()
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,9 @@ def event(fields: dict[str, Any]) -> Event:
         fields["usage"] = Usage(**fields["usage"])
     if "timings" in fields:
         fields["timings"] = Timings(**fields["timings"])
-    if "logprobs" in fields:
-        fields["logprobs"] = tuple(fields["logprobs"])
     if "cuts" in fields:
         fields["cuts"] = tuple((int(at), float(value)) for at, value in fields["cuts"])
+    for name in ("logprobs", "tokens"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
     return EVENT_NAMES[kind](**fields)

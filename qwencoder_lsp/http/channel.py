@@ -93,6 +93,7 @@ class Channel(Response):
         if fields["type"] == last["type"] == "chunk" and fields["id"] == last["id"] and fields is not last:
             last["text"] += fields["text"]
             last["logprobs"] = (*last["logprobs"], *fields["logprobs"])
+            last["tokens"] = (*last["tokens"], *fields["tokens"])
         else:
             self._outbox.append(fields)
         if fields["type"] in ("done", "error"):

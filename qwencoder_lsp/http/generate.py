@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,7 +15,6 @@ from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, End, Event, Piece, Start
 from qwencoder_lsp.http.host import ModelHost
-from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import render_chat
 from qwencoder_lsp.prompt.fim import render_fim
@@ -44,7 +45,8 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         sampling=replace(OTHERS, seed=request.candidate) if request.candidate else Sampling(),
         index=request.candidate,
     )
-    async with aclosing(_run(host, model, engine, generate, prompt.usage, render_ms)) as events:
+    start_event = Start(model.name, prompt.usage, render_ms, _digest(prompt.tokens), budget.prefix, budget.suffix, prompt.shares)
+    async with aclosing(_run(engine, generate, start_event)) as events:
         async for event in events:
             yield event
 
@@ -68,24 +70,27 @@ async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, N
         document=request.document,
         constraint=Constraint("json_schema", request.json_schema) if request.json_schema else None,
     )
-    async with aclosing(_run(host, model, engine, generate, Usage(prompt=len(tokens)), render_ms)) as events:
+    async with aclosing(_run(engine, generate, Start(model.name, Usage(prompt=len(tokens)), render_ms))) as events:
         async for event in events:
             yield event
 
 
-async def _run(
-    host: ModelHost, model: InstalledModel, engine: EngineProcess, request: Generate, usage: Usage, render_ms: float
-) -> AsyncGenerator[Event, None]:
-    yield Start(model.name, usage, render_ms)
+async def _run(engine: EngineProcess, request: Generate, rendered: Start) -> AsyncGenerator[Event, None]:
+    yield rendered
     start = time.perf_counter()
     first = 0.0
     async with aclosing(engine.generate(request)) as answers:
         async for answer in answers:
             if isinstance(answer, Chunk):
                 first = first or (time.perf_counter() - start) * 1000
-                yield Piece(answer.text, answer.logprobs)
+                yield Piece(answer.text, answer.logprobs, answer.tokens)
             else:
-                yield _end(answer, usage, Timings(render=render_ms, generate=(time.perf_counter() - start) * 1000, first_token=first))
+                generate_ms = (time.perf_counter() - start) * 1000
+                yield _end(answer, rendered.usage, Timings(render=rendered.render_ms, generate=generate_ms, first_token=first))
+
+
+def _digest(tokens: list[int]) -> str:
+    return hashlib.sha256(array("i", tokens).tobytes()).hexdigest()[:16]
 
 
 def _end(done: Done, usage: Usage, timings: Timings) -> End:

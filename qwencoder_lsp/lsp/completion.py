@@ -10,8 +10,8 @@ import asyncio
 import logging
 import secrets
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from lsprotocol import types
 
@@ -21,6 +21,7 @@ from qwencoder_lsp.core.text import Edit
 from qwencoder_lsp.errors import AnswerError, ModelMissing, QwencoderError
 from qwencoder_lsp.lsp.documents import Document
 from qwencoder_lsp.lsp.downloads import Downloads
+from qwencoder_lsp.lsp.feedback import Feedback, Offer
 from qwencoder_lsp.lsp.items import Place, inline_item, menu_item, place
 from qwencoder_lsp.lsp.session import Session
 from qwencoder_lsp.lsp.tasks import NewestWins, spawn
@@ -44,8 +45,12 @@ ANSWERED = frozenset(
         Reason.NEXT_LINE,
         Reason.REPEATS_PREFIX,
         Reason.REPEATS_SUFFIX,
+        Reason.REJECTED,
+        Reason.NO_FIT,
     }
 )
+
+Item: TypeAlias = types.InlineCompletionItem | types.CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A completion and where it was made; `at` is None when it did not come to that."""
+    """A completion, and its suggestion in the form that the editor asked for, the best first where there are several."""
 
     completion: Completion
-    at: Place | None = None
+    items: tuple[Item, ...] = ()
 
 
 class Completions:
@@ -77,10 +82,11 @@ class Completions:
         self._newest = NewestWins()
         self._completer: Completer | None = None
         self._window = secrets.token_hex(8)
+        self.feedback = Feedback(session, self._completions)
 
     async def inline(self, params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
         """Ghost text. None leaves the editor's current ghost text alone, an empty list clears it."""
-        document = self._session.documents.get(params.text_document.uri)
+        document = self._open(INLINE, params.text_document.uri)
         if document is None:
             return None
         info = params.context.selected_completion_info
@@ -90,32 +96,24 @@ class Completions:
         outcome = await self._answer(wish)
         if outcome is None:
             return None
-        suggestion = outcome.completion.suggestion
-        item = inline_item(document, outcome.at, suggestion) if suggestion and outcome.at else None
-        return types.InlineCompletionList([item] if item else [])
+        return types.InlineCompletionList([item for item in outcome.items if isinstance(item, types.InlineCompletionItem)])
 
     async def menu(self, params: types.CompletionParams) -> types.CompletionList | None:
         """One entry for the completion menu. The list is incomplete always, so that the editor asks again at the next key."""
-        document = self._session.documents.get(params.text_document.uri)
+        document = self._open(MENU, params.text_document.uri)
         if document is None:
             return None
         wish = Wish(MENU, document, document.revision, document.offset(params.position), None, explicit=False)
         outcome = await self._answer(wish)
         if outcome is None:
             return None
-        suggestion = outcome.completion.suggestion
-        item = menu_item(document, outcome.at, suggestion) if suggestion and outcome.at else None
-        return types.CompletionList(is_incomplete=True, items=[item] if item else [])
+        items = [item for item in outcome.items if isinstance(item, types.CompletionItem)]
+        return types.CompletionList(is_incomplete=True, items=items)
 
     def closed(self, uri: str) -> None:
         """The document is not open any more."""
         if self._completer:
             self._completer.closed(uri)
-
-    def accepted(self, id_: str) -> None:
-        """The user took the suggestion of that id."""
-        self._session.traces.count("accepted")
-        log.info("suggestion %s was accepted", id_)
 
     async def _answer(self, wish: Wish) -> Outcome | None:
         """The outcome, kept in the trace; None when the answer must be null."""
@@ -128,8 +126,13 @@ class Completions:
             self._trace(wish, outcome.completion, (time.perf_counter() - started) * 1000)
         if outcome.completion.reason is Reason.MODEL_MISSING:
             self._downloads.offer()
-        answered = outcome.completion.reason in ANSWERED
-        return outcome if answered else None
+        return outcome if outcome.completion.reason in ANSWERED else None
+
+    def _open(self, feature: str, uri: str) -> Document | None:
+        document = self._session.documents.get(uri)
+        if document is None:
+            self._session.traces.add(Trace("-", feature, Reason.NOT_OPEN))
+        return document
 
     async def _work(self, wish: Wish) -> Outcome:
         try:
@@ -157,35 +160,62 @@ class Completions:
         completer = self._completions()
         at = place(self._session.documents.snapshot(wish.document), wish.offset, wish.selected)
         key = f"{self._window}:{wish.document.uri}"
-        completion = completer.at_once(at.snapshot, at.offset, settings, explicit=wish.explicit)
+        if wish.explicit:
+            return await self._candidates(wish, at, settings, key)
+        completion = completer.at_once(at.snapshot, at.offset, settings)
         if completion is None:
-            if not wish.explicit and not completer.joins(at.snapshot, at.offset):
+            if not completer.joins(at.snapshot, at.offset):
                 await asyncio.sleep(completer.pace.wait_s(settings))
                 if not self._session.documents.is_current(wish.document, wish.revision):
                     return Outcome(Completion(None, Reason.STALE))
-            completion = await self._session.connection.run(
-                lambda client: completer.complete(at.snapshot, at.offset, client, settings, explicit=wish.explicit, document=key),
-                explicit=wish.explicit,
+            completion = await self._session.connection.run(lambda client: completer.complete(at.snapshot, at.offset, client, settings, document=key))
+        return self._outcome(wish, at, (completion,), settings, key)
+
+    async def _candidates(self, wish: Wish, at: Place, settings: Settings, key: str) -> Outcome:
+        from qwencoder_lsp.features.candidates import candidates
+
+        completer = self._completions()
+        if (known := completer.at_once(at.snapshot, at.offset, settings, explicit=True)) is None:
+            found = await self._session.connection.run(
+                lambda client: candidates(completer, at.snapshot, at.offset, client, settings, document=key), explicit=True
             )
+        else:
+            found = (known,)
+        return self._outcome(wish, at, found, settings, key)
+
+    def _outcome(self, wish: Wish, at: Place, found: tuple[Completion, ...], settings: Settings, key: str) -> Outcome:
+        """The completions as items, the first one followed."""
+        completion = found[0]
         if completion.suggestion and not self._session.documents.is_current(wish.document, wish.revision):
-            return Outcome(Completion(None, Reason.STALE, "", completion.model, completion.usage, completion.timings))
-        if completion.suggestion:
-            self._prepare(wish, at, completion.suggestion, settings, key)
-        return Outcome(completion, at)
+            return Outcome(replace(completion, suggestion=None, reason=Reason.STALE))
+        if completion.suggestion is None:
+            return Outcome(completion)
+        make = inline_item if wish.feature == INLINE else menu_item
+        items = [(c.suggestion, item) for c in found if c.suggestion and (item := make(wish.document, at, c.suggestion))]
+        if not items:
+            return Outcome(replace(completion, suggestion=None, reason=Reason.NO_FIT))
+        for suggestion, item in items:
+            self._offer(wish, at, suggestion, item, settings, key, first=item is items[0][1])
+        return Outcome(completion, tuple(item for _, item in items))
 
-    def _prepare(self, wish: Wish, at: Place, suggestion: Suggestion, settings: Settings, key: str) -> None:
-        """Once the answer is out, work for what may come next."""
+    def _offer(self, wish: Wish, at: Place, suggestion: Suggestion, item: Item, settings: Settings, key: str, *, first: bool) -> None:
+        """Follow a suggestion, and once it is on screen work for what may come next. An editor that does not tell shows what it gets."""
 
-        async def work() -> None:
-            await asyncio.sleep(AHEAD_S)
-            if self._session.documents.is_current(wish.document, wish.revision):
-                try:
-                    client = await self._session.connection.client()
-                except QwencoderError:  # whoever asks for a completion is told
-                    return
-                self._completions().shown(at.snapshot, suggestion, client, settings, document=key)
+        async def work(pause: float) -> None:
+            await asyncio.sleep(pause)
+            documents = self._session.documents
+            if documents.get(wish.document.uri) is not wish.document or (pause and not documents.is_current(wish.document, wish.revision)):
+                return
+            try:
+                client = await self._session.connection.client()
+            except QwencoderError:  # whoever asks for a completion is told
+                return
+            self._completions().shown(at.snapshot, suggestion, client, settings, document=key)
 
-        spawn(work())
+        text = item.text_edit.new_text if isinstance(item, types.CompletionItem) and item.text_edit else str(item.insert_text)
+        self.feedback.offered(Offer(at, suggestion, text, lambda: spawn(work(0.0))))
+        if first and not self.feedback.tells_shown:
+            spawn(work(AHEAD_S))
 
     def _completions(self) -> Completer:
         """Made at the first completion, so that nothing of it slows the start."""
@@ -207,6 +237,9 @@ class Completions:
             completion.timings,
             total_ms,
             completion.signals,
+            completion.source,
+            completion.shares,
+            completion.steps,
         )
         # The answer goes out in the next turn of the loop, before its timers: nobody waits for our log.
-        asyncio.get_running_loop().call_later(0, self._session.traces.add, trace)
+        asyncio.get_running_loop().call_later(0, self._session.traces.add, trace, completion.record)

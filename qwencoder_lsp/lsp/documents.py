@@ -6,8 +6,10 @@ places through it. A document that is not open does not exist here: nothing is r
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from lsprotocol import types
@@ -51,6 +53,10 @@ class Document(TextDocument):
     def snapshot(self, root: str | None) -> Snapshot:
         """The document as it is now."""
         return Snapshot(self.uri, self.source, self.language_id or "", to_fs_path(self.uri), root, self.version)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What an editor can compare with its own text: version, length in code points, SHA-256 of the UTF-8 bytes."""
+        return {"version": self.version, "length": self.length, "sha256": hashlib.sha256(self.source.encode()).hexdigest()}
 
     def offset(self, position: types.Position) -> int:
         """The code point offset of a position, clamped into the text."""

@@ -25,13 +25,16 @@ from qwencoder_lsp.lsp.diagnostics import Diagnostics
 from qwencoder_lsp.lsp.documents import Documents
 from qwencoder_lsp.lsp.downloads import Downloads
 from qwencoder_lsp.lsp.editor import Editor
+from qwencoder_lsp.lsp.feedback import id_of, length_of
 from qwencoder_lsp.lsp.items import ACCEPTED
 from qwencoder_lsp.lsp.protocol import Server
+from qwencoder_lsp.lsp.questions import answer, questions, save_traces
 from qwencoder_lsp.lsp.reviews import Reviews
 from qwencoder_lsp.lsp.session import Session
 from qwencoder_lsp.lsp.status import StatusBoard
 from qwencoder_lsp.lsp.tasks import spawn
 from qwencoder_lsp.observe import log as log_file
+from qwencoder_lsp.observe import windows
 from qwencoder_lsp.observe.trace import Traces
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ def create() -> Server:
 
     def on_settings(settings: Settings) -> None:
         log_file.set_level(settings.log.level)
+        save_traces(traces, settings.log.save_traces)
 
     async def connect() -> GatewayClient:
         from qwencoder_lsp.gateway import find
@@ -74,16 +78,16 @@ def create() -> Server:
     reviews = Reviews(session, diagnostics)
     actions = Actions(session, diagnostics)
 
-    _lifecycle(server, session)
+    _lifecycle(server, session, board)
     _synchronisation(server, configuration, diagnostics, completions, reviews)
     _features(server, completions, diagnostics, actions)
     _completion_commands(server, completions, downloads)
     _review_commands(server, editor, reviews, actions)
-    _questions(server, board, traces)
+    questions(server, board, traces)
     return server
 
 
-def _lifecycle(server: Server, session: Session) -> None:
+def _lifecycle(server: Server, session: Session, board: StatusBoard) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         session.editor.introduce(params)
@@ -96,6 +100,7 @@ def _lifecycle(server: Server, session: Session) -> None:
         await session.configuration.update()
         await asyncio.to_thread(_import, *HEAVY)
         spawn(_register(session.editor))
+        stdio.at_end(await windows.listen(lambda question: answer(question, board, session.traces)))
         try:
             await session.connection.client()
         except QwencoderError:  # the status board has told the user
@@ -175,7 +180,13 @@ def _features(server: Server, completions: Completions, diagnostics: Diagnostics
 def _completion_commands(server: Server, completions: Completions, downloads: Downloads) -> None:
     @server.command(ACCEPTED)
     def accepted(*arguments: Any) -> None:
-        completions.accepted(_text(arguments))
+        completions.feedback.accepted(_text(arguments))
+
+    for shown in ("qwencoder/didShow", "textDocument/didShowCompletion"):
+        server.feature(shown)(lambda params: completions.feedback.shown(id_of(params)))
+    for partly in ("qwencoder/didPartiallyAccept", "textDocument/didPartiallyAcceptCompletion"):
+        server.feature(partly)(lambda params: completions.feedback.partly_accepted(id_of(params), length_of(params)))
+    server.feature("qwencoder/didReject")(lambda params: completions.feedback.rejected(id_of(params)))
 
     @server.command(DOWNLOAD)
     async def download(*arguments: Any) -> None:
@@ -196,17 +207,6 @@ def _review_commands(server: Server, editor: Editor, reviews: Reviews, actions: 
     @server.command(FIX)
     async def fix(*arguments: Any) -> None:
         await actions.apply(arguments[0] if arguments else None)
-
-
-def _questions(server: Server, board: StatusBoard, traces: Traces) -> None:
-    @server.feature("qwencoder/status")
-    def status(_: Any) -> dict[str, Any]:
-        return board.as_json()
-
-    @server.feature("qwencoder/trace")
-    def trace(params: Any) -> list[dict[str, Any]]:
-        limit = getattr(params, "limit", 20)
-        return traces.last(limit if isinstance(limit, int) else 20)
 
 
 def _text(arguments: tuple[Any, ...]) -> str:

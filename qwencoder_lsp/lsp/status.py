@@ -61,7 +61,7 @@ class StatusBoard:
     def as_json(self) -> dict[str, Any]:
         """The answer to the request `qwencoder/status`."""
         gateway = asdict(self._gateway) if self._gateway else None
-        return {**self._line, "gateway": gateway, "counts": self._traces.counts()}
+        return {**self._line, "gateway": gateway, "counts": self._traces.counts(), "nothing": self._traces.last_silence()}
 
     def _say(self, line: dict[str, Any]) -> None:
         if line != self._line:

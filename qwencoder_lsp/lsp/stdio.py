@@ -12,10 +12,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import BinaryIO, NoReturn
 
 POLL_S = 5.0
+
+_last: list[Callable[[], None]] = []
 
 
 def claim() -> tuple[BinaryIO, BinaryIO]:
@@ -37,10 +41,18 @@ def claim() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(source, "rb"), os.fdopen(sink, "wb")
 
 
+def at_end(action: Callable[[], None]) -> None:
+    """Have `end` call that; it must be quick."""
+    _last.append(action)
+
+
 def end(code: int) -> NoReturn:
     """End the process at once with that exit code, log lines written. The gateway notices by our closed connection."""
     import logging
 
+    for action in _last:
+        with suppress(Exception):  # the process ends whatever happens
+            action()
     logging.shutdown()
     os._exit(code)
 

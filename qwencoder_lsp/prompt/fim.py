@@ -11,7 +11,7 @@ while somebody types, and a keystroke costs the tokens of a word. With the text 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.core.report import Usage
@@ -28,13 +28,14 @@ SUFFIX_TOKENS = 4  # enough to tell a line by, and few enough to look at wheneve
 class Rendered:
     """A prompt in tokens. usage: its size, and the code points of the document and of the snippets that are not in it.
     stop_tokens: every id that ends the answer. healed: the end of what is typed, which is not in the tokens: the answer must begin with it.
-    suffix: the first tokens of the text behind the cursor, at which the answer is complete."""
+    suffix: the first tokens of the text behind the cursor, at which the answer is complete. shares: how many tokens each part of the prompt has."""
 
     tokens: list[int]
     usage: Usage
     stop_tokens: tuple[int, ...]
     healed: str = ""
     suffix: tuple[int, ...] = ()
+    shares: dict[str, int] = field(default_factory=dict)
 
 
 def render_fim(parts: PromptParts, tokenizer: SegmentTokenizer, budget: Budget, *, heal: bool = True) -> Rendered:
@@ -59,7 +60,8 @@ def render_fim(parts: PromptParts, tokenizer: SegmentTokenizer, budget: Budget, 
         suffix_omitted=parts.suffix_omitted + suffix.omitted,
         snippets_omitted=snippets_omitted,
     )
-    return Rendered(tokens, usage, tuple(sorted(special.end)), parts.typed[begun:], tuple(suffix.tokens[:SUFFIX_TOKENS]))
+    shares = {"snippets": len(header), "prefix": len(prefix.tokens), "suffix": len(suffix.tokens), "typed": len(middle) - 1}
+    return Rendered(tokens, usage, tuple(sorted(special.end)), parts.typed[begun:], tuple(suffix.tokens[:SUFFIX_TOKENS]), shares)
 
 
 def _repository(parts: PromptParts, tokenizer: SegmentTokenizer, budget: int) -> tuple[list[int], int]:

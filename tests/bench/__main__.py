@@ -10,11 +10,12 @@ from tests.bench import plumbing, soak, startup
 from tests.bench.cursor import run as cursor
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
+from tests.bench.monkey import run as monkey
 from tests.bench.quiet import run as quiet
 from tests.bench.typing import run as typing
 
 SMALL = {"startup": startup, "plumbing": plumbing}
-LARGE = {"engine": engine, "soak": soak, "typing": typing, "fim": fim, "cursor": cursor, "quiet": quiet}
+LARGE = {"engine": engine, "soak": soak, "typing": typing, "fim": fim, "cursor": cursor, "quiet": quiet, "monkey": monkey}
 
 
 def main() -> int:

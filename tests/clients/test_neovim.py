@@ -132,6 +132,47 @@ def test_text_typed_into_the_suggestion_is_not_inserted_twice(scripted: neovim.E
     scripted.wait(lambda: scripted.text() == "# typing on\nitems.append(1)", "the accepted text")
 
 
+def test_the_next_word_alone_is_inserted_and_the_rest_stays_on_offer(scripted: neovim.Editor, project: Path) -> None:
+    map_more(scripted)
+    scripted.open(write(project / "word.py", "def add(a, b):\n    \n"))
+    scripted.keys("jA")
+    scripted.wait_ghost("return a + b")
+    scripted.keys("<C-Right>")
+    scripted.wait(lambda: scripted.text() == "def add(a, b):\n    return", "the first word")
+    scripted.wait_ghost(" a + b")
+    scripted.keys("<C-Right>")
+    scripted.wait(lambda: scripted.text() == "def add(a, b):\n    return a", "the second word")
+    scripted.wait_ghost(" + b")
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == "def add(a, b):\n    return a + b", "the rest")
+
+
+def test_ghost_text_that_was_dismissed_does_not_come_back_until_its_line_changes(scripted: neovim.Editor, project: Path) -> None:
+    map_more(scripted)
+    scripted.open(write(project / "dismiss.py", "def add(a, b):\n    \n"))
+    scripted.keys("jA")
+    scripted.wait_ghost("return a + b")
+    scripted.keys("<C-e>")
+    scripted.wait(lambda: scripted.ghost() is None, "no ghost text")
+    before = len(traces(scripted))
+    scripted.keys("<Esc>A")
+    scripted.wait(lambda: len(traces(scripted)) > before, "the next request")
+    assert traces(scripted)[0]["reason"] == "rejected by the user at this place"
+    scripted.keys("r")
+    scripted.wait_ghost()
+
+
+def map_more(editor: neovim.Editor) -> None:
+    """The two keys more of the README."""
+    editor.lua((SHIPPED / "README.md").read_text("utf-8").split("```lua\n")[2].split("```")[0])
+
+
+def traces(editor: neovim.Editor) -> list[dict[str, Any]]:
+    """The server's record of its last requests, newest first."""
+    found: list[dict[str, Any]] = editor.lua("return vim.lsp.get_clients()[1]:request_sync('qwencoder/trace', { limit = 100 }).result")
+    return found
+
+
 def test_a_finding_of_the_review_command_is_a_diagnostic_and_its_code_action_fixes_the_file(scripted: neovim.Editor, project: Path) -> None:
     scripted.open(write(project / "review.py", REVIEWED))
     scripted.keys(":QwencoderReview<CR>")

@@ -37,7 +37,7 @@ class RawClient:
         self._responses: dict[Any, dict[str, Any]] = {}
         self.garbage = b""
         self._changed = threading.Condition()
-        self._ids = itertools.count(1)
+        self.ids = itertools.count(1)
         self._lock = threading.Lock()
         with (stderr or Path(os.devnull)).open("wb") as sink:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, env=env)
@@ -61,7 +61,7 @@ class RawClient:
 
     def begin(self, method: str, params: Any = None) -> int:
         """Send a request and return its id."""
-        id_ = next(self._ids)
+        id_ = next(self.ids)
         self.send({"id": id_, "method": method, "params": params})
         return id_
 
@@ -112,6 +112,9 @@ class RawClient:
             if stream:
                 stream.close()
 
+    def took(self, message: dict[str, Any]) -> None:
+        """A message came; called in the reader's thread, in order. For clients that look at every one."""
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         while line := self.process.stdout.readline():
@@ -122,6 +125,7 @@ class RawClient:
                 pass
             message = json.loads(self.process.stdout.read(int(line.split(b":")[1])))
             now = time.perf_counter()
+            self.took(message)
             with self._changed:
                 self.received.append(message)
                 if "method" not in message:

@@ -1,4 +1,5 @@
 -- Maps `<Plug>(qwencoder-accept)`: insert the ghost text; without ghost text it does what Tab does by default.
+-- Maps `<Plug>(qwencoder-accept-word)`: insert its next word, else CTRL-Right; `<Plug>(qwencoder-dismiss)`: take it away, else CTRL-E.
 -- Commands: `:[range]QwencoderReview` reviews the file or the lines, `:QwencoderDownload` fetches the completion model.
 
 --- What is left of a suggestion when the user typed on after it was made.
@@ -29,6 +30,54 @@ vim.keymap.set('i', '<Plug>(qwencoder-accept)', function()
   end
   return vim.snippet.active({ direction = 1 }) and '<Cmd>lua vim.snippet.jump(1)<CR>' or '<Tab>'
 end, { expr = true, desc = 'Accept the ghost text, or Tab' })
+
+---@param item vim.lsp.inline_completion.Item
+---@param method string
+---@param params table what to tell besides the suggestion's id
+local function tell(item, method, params)
+  local client = vim.lsp.get_client_by_id(item.client_id)
+  if client and item.command and item.command.command == 'qwencoder.accepted' then
+    params.id = item.command.arguments[1]
+    client:notify(method, params)
+  end
+end
+
+--- Insert the next word of a suggestion.
+---@param item vim.lsp.inline_completion.Item
+---@return vim.lsp.inline_completion.Item? # the item when nothing would be left of it
+local function next_word(item)
+  local whole = item.insert_text
+  local left = continued(item)
+  if not left or type(whole) ~= 'string' then
+    return left
+  end
+  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
+  local rest = left.insert_text
+  if left.range then
+    local _, start_column = left.range:to_extmark()
+    rest = rest:sub(column - start_column + 1)
+  end
+  local word = rest:match('^%s*[%w_\128-\255]+') or rest:match('^%s*[^%w_%s\128-\255]+') or rest
+  if word == rest then
+    return left
+  end
+  local lines = vim.split(word, '\n')
+  vim.api.nvim_buf_set_text(0, row - 1, column, row - 1, column, lines)
+  vim.api.nvim_win_set_cursor(0, { row + #lines - 1, (#lines == 1 and column or 0) + #lines[#lines] })
+  local accepted = whole:sub(1, #whole - #rest + #word)
+  tell(item, 'qwencoder/didPartiallyAccept', { acceptedLength = vim.str_utfindex(accepted, 'utf-16') })
+end
+
+vim.keymap.set('i', '<Plug>(qwencoder-accept-word)', function()
+  return vim.lsp.inline_completion and vim.lsp.inline_completion.get({ on_accept = next_word }) and '' or '<C-Right>'
+end, { expr = true, desc = 'Accept the next word of the ghost text, or CTRL-Right' })
+
+vim.keymap.set('i', '<Plug>(qwencoder-dismiss)', function()
+  local function dismiss(item)
+    tell(item, 'qwencoder/didReject', {})
+  end
+  return vim.lsp.inline_completion and vim.lsp.inline_completion.get({ on_accept = dismiss }) and '' or '<C-e>'
+end, { expr = true, desc = 'Take the ghost text away, and do not offer it here again' })
 
 ---@param command string
 ---@param arguments any[]

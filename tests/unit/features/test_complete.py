@@ -51,7 +51,7 @@ class InProcess:
         prompt = render_fim(request.parts, SegmentTokenizer(ByteTokenizer()), Budget(1000, 200))
         id_ = next(self._ids)
         answers = self._answers[id_] = asyncio.Queue()
-        yield Start("scripted", prompt.usage, 1.0)
+        yield Start("scripted", prompt.usage, 1.0, str(hash(tuple(prompt.tokens))), 1000, 200, prompt.shares)
         healed = Constraint("heal", prompt.healed) if prompt.healed else None
         self._engine.post(
             Generate(
@@ -63,7 +63,7 @@ class InProcess:
         self.asked.set()
         try:
             while isinstance(answer := await answers.get(), Chunk):
-                yield Piece(answer.text)
+                yield Piece(answer.text, answer.logprobs, answer.tokens)
         except (asyncio.CancelledError, GeneratorExit):
             self._engine.post(Cancel(id_))
             self.cancelled.append(id_)

@@ -70,6 +70,14 @@ async def test_a_key_that_it_does_not_write_starts_another_and_stops_it() -> Non
     assert gateway.cancelled == [1]
 
 
+async def test_who_joined_a_generation_that_a_newer_request_stopped_before_it_began_does_not_stop_that_one() -> None:
+    gateway, completer = InProcess("answer"), Completer()
+    places = ("x = |\n", "x = |\n", "y = |\n")  # begun in one turn of the event loop; the last one stops what the first one started
+    completions = await asyncio.wait_for(asyncio.gather(*(ask(completer, gateway, place) for place in places)), 10)
+    assert [completion.reason for completion in completions] == [Reason.SUPERSEDED, Reason.SUPERSEDED, Reason.SHOWN]
+    assert gateway.cancelled == []
+
+
 async def test_a_request_that_is_given_up_leaves_its_generation_to_the_next_key() -> None:
     gateway, completer = InProcess("answer", token_ms=20), Completer()
     first = asyncio.create_task(ask(completer, gateway, "x = |\n"))

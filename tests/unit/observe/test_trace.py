@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from qwencoder_lsp.core.report import Reason, Usage
 from qwencoder_lsp.observe import trace
@@ -31,3 +32,56 @@ def test_no_number_of_records_is_too_strange_to_ask_for() -> None:
     traces.add(Trace("a", "inline", Reason.SHOWN))
     assert traces.last(0) == []
     assert traces.last(-1) == []
+
+
+class Kept:
+    """A record of `size` code points."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def as_json(self) -> dict[str, Any]:
+        return {"size": self.size}
+
+
+def added(traces: Traces, size: int) -> str:
+    made = Trace("-", "inline", Reason.SHOWN)
+    traces.add(made, Kept(size))
+    return made.request
+
+
+def record(traces: Traces, request: str) -> object:
+    entry = traces.entry(request)
+    assert entry is not None
+    return entry["record"]
+
+
+def test_records_go_with_the_oldest_first_by_number_and_by_size_and_the_newest_always_stays() -> None:
+    traces = Traces()
+    first = added(traces, 1)
+    assert record(traces, first) == {"size": 1}
+    others = [added(traces, 1) for _ in range(trace.RECORDS)]
+    assert record(traces, first) is None
+    assert record(traces, others[0]) == {"size": 1}
+    huge = added(traces, 2 * trace.RECORDED)
+    assert record(traces, others[-1]) is None
+    assert record(traces, huge) == {"size": 2 * trace.RECORDED}
+    assert traces.entry("unknown") is None
+
+
+def test_the_latest_empty_answer_is_told_with_its_reason() -> None:
+    traces = Traces()
+    assert traces.last_silence() is None
+    traces.add(Trace("-", "inline", Reason.MID_WORD))
+    traces.add(Trace("a", "inline", Reason.SHOWN))
+    found = traces.last_silence()
+    assert found is not None
+    assert (found["feature"], found["reason"]) == ("inline", "the cursor is inside a word")
+
+
+def test_what_is_to_be_saved_is_what_has_a_record() -> None:
+    traces, saved = Traces(), list[trace.Entry]()
+    traces.save = saved.append
+    traces.add(Trace("-", "inline", Reason.MID_WORD))
+    request = added(traces, 3)
+    assert [(entry["request"], entry["record"]) for entry in saved] == [(request, {"size": 3})]

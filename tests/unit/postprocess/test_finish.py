@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwencoder_lsp.core.report import Reason
+from qwencoder_lsp.core.report import Reason, Step
 from qwencoder_lsp.postprocess.finish import Finished, finish
 
 TEXT = st.text(alphabet="ab (){}:,\"'\n", max_size=40)
@@ -79,3 +79,13 @@ def test_new_lines_in_front_of_code_get_their_line_end() -> None:
 )
 def test_silence_has_a_reason(raw: str, prefix: str, suffix: str, reason: Reason) -> None:
     assert finish(raw, prefix, suffix, "stop_token") == silent(reason)
+
+
+def test_each_filter_that_changed_the_answer_is_noted_with_the_sizes() -> None:
+    done = finish("a = 1\nb = 2\n\n", "", "\nb = 2\nc = 3\n", "stop_token")
+    assert done.text == "a = 1"
+    assert done.steps == (Step("blank end", 13, 11), Step("repeated lines", 11, 5))
+
+
+def test_no_carriage_return_of_the_model_is_shown() -> None:
+    assert finish("a\r\nb\rc", "", "", "stop_token").text == "a\nb"
