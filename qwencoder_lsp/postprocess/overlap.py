@@ -1,6 +1,8 @@
 """Finds what an answer repeats of the text around the cursor. Pure; all text has "\\n" as its only line ending.
 
-Exact comparison only. A closing bracket is no repetition when it closes a bracket that the answer itself opened.
+Single characters are compared exactly; whole lines are also the same when they differ in the blanks inside, the kind of quotes or a comma or
+semicolon at the end, as a model varies what it has just read. A closing bracket is no repetition when it closes a bracket that the answer itself
+opened.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ PAIRS = {")": "(", "]": "[", "}": "{"}
 QUOTES = "\"'`"
 CLOSERS = frozenset(")]}>,;: \t\n" + QUOTES)
 TELLING = 16  # a line of so many characters is hardly there twice by chance
+_VARIED = str.maketrans("'`", '""', " \t")
 
 
 def repeated_tail(text: str, suffix: str) -> int:
@@ -45,7 +48,7 @@ def repeated_lines(text: str, before: str, suffix: str) -> int | None:
     at = 0
     for i, line in enumerate(lines):
         full = (before + line if i == 0 else line).rstrip()
-        if full == following[0]:
+        if _same(full, following[0]):
             cut = max(0, at - 1)
             run = _run([x.rstrip() for x in lines[i + 1 :] if x.strip()], following[1:])
             telling = run is None or run > 0 or len(full.strip()) >= TELLING
@@ -106,6 +109,17 @@ def closes(text: str, tail: str) -> bool:
     return False
 
 
+def _same(line: str, other: str) -> bool:
+    """Whether two lines, without blanks at their ends, say the same at the same indentation. Short ones must be equal."""
+    if line == other:
+        return True
+    a, b = line.lstrip(), other.lstrip()
+    if line[: len(line) - len(a)] != other[: len(other) - len(b)]:
+        return False
+    plain = a.translate(_VARIED).rstrip(",;")
+    return len(plain) >= TELLING and plain == b.translate(_VARIED).rstrip(",;")
+
+
 def _joins(left: str, right: str) -> bool:
     """Whether the cut between them is inside a word."""
     return bool(right) and (left.isalnum() or left == "_") and (right[0].isalnum() or right[0] == "_")
@@ -114,7 +128,7 @@ def _joins(left: str, right: str) -> bool:
 def _run(lines: list[str], following: list[str]) -> int | None:
     """How many of `lines` are equal to `following` from the start; None when that is all of them, the last of several perhaps incomplete."""
     for i, line in enumerate(lines):
-        if i >= len(following) or line != following[i]:
+        if i >= len(following) or not _same(line, following[i]):
             last = i == len(lines) - 1 and i < len(following) and following[i].startswith(line)
             return None if last else i
     return None

@@ -115,3 +115,15 @@ def test_a_bracket_closes_the_answers_own_only_when_one_is_open() -> None:
     assert closes("f(a", " + g(b))")
     assert not closes("f(a)", ")")
     assert not closes("f(a", " + g(b)")
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "cut"),
+    [
+        ("x = 1\n    log.info('%s was done', name)\n    y", '\n    log.info( "%s was done",name );\n', 5),
+        ("x = 1\n    log.info('%s was done', name)", "\n        log.info('%s was done', name)\n", None),
+        ("x = 1\n    a = b", "\n    a  = b;\n", None),
+    ],
+)
+def test_a_line_that_the_model_varies_is_the_same_line(text: str, suffix: str, cut: int | None) -> None:
+    assert repeated_lines(text, "    ", suffix) == cut
