@@ -122,6 +122,8 @@ class Completions:
         try:
             done = await self._newest.run((wish.feature, wish.document.uri), self._work(wish))
             outcome = done or Outcome(Completion(None, Reason.SUPERSEDED))
+            if outcome.items and not self._session.documents.is_current(wish.document, wish.revision):  # while the work handed over its result
+                outcome = Outcome(replace(outcome.completion, suggestion=None, reason=Reason.STALE))
         finally:
             self._trace(wish, outcome.completion, (time.perf_counter() - started) * 1000)
         if outcome.completion.reason is Reason.MODEL_MISSING:
