@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_sitter import Node, Parser
 
@@ -30,6 +30,7 @@ def parsed(trees: Trees, text: str) -> Parsed:
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 12), st.sampled_from(["", "x", "(", ")\n", '"', "ü", "    ", "\n"])), max_size=8))
 def test_after_any_edits_the_tree_is_that_of_the_text(edits: list[tuple[int, int, str]]) -> None:
     trees, text = Trees(), SOURCE
