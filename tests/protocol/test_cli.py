@@ -167,7 +167,8 @@ def test_a_taken_port_is_a_clear_error() -> None:
     assert "already" in second.stderr
 
 
-def test_logs_are_shown_and_followed(script: Any, file: Path) -> None:
+def test_logs_are_shown_and_followed(script: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QWENCODER_GATEWAY_LINGER_S", "300")  # it ends when it is told to, and not before the log is followed
     script(default="x")
     assert "no logs" in cli("logs").stdout
     cli("complete", f"{file}:2:5")
