@@ -21,7 +21,9 @@ from qwencoder_lsp.prompt.heal import taken_back
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.prompt.window import prefix_window, suffix_window
 
-SUFFIX_TOKENS = 4  # enough to tell a line by, and few enough to look at whenever the first of them is written
+# Enough to tell a line by (behind four, two of eleven answers of the 1.5B ended at a line that only began like the next one), and few enough to look
+# at whenever the first of them is written.
+SUFFIX_TOKENS = 6
 
 
 @dataclass(frozen=True, slots=True)

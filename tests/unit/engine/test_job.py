@@ -1,0 +1,70 @@
+"""A request inside the engine, driven by made-up logits: where it ends, and what it tells of other ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qwencoder_lsp.engine.job import Job
+from qwencoder_lsp.engine.protocol import Generate
+from qwencoder_lsp.engine.sampler import Logits
+
+PIECES = [b"a", b"b", b"\n", b"x", b"y", b"<end>"]
+A, B, NEWLINE, X, Y, END = range(6)
+SUFFIX = (NEWLINE, X, Y)
+
+
+def row(*best: int, end: float = -9.0) -> Logits:
+    """Logits whose best token is `best[0]`, then `best[1]`, ...; end: that of the end token."""
+    logits = np.full(len(PIECES), -20.0, np.float32)
+    for rank, token in enumerate(best):
+        logits[token] = -float(rank)
+    logits[END] = max(logits[END], end)
+    return logits
+
+
+def job(max_tokens: int = 8) -> Job:
+    return Job(Generate(1, (A, B), max_tokens, stop_tokens=(END,), suffix=SUFFIX, speculate=False), 1, PIECES.__getitem__)
+
+
+def step(found: Job, *rows: Logits) -> str:
+    """One step: the drafted tokens' rows, as the engine computes them."""
+    draft = found.draft(lambda _: 1.0, 1, 0, 8)
+    assert len(rows) == len(draft) + 1
+    return found.verify(draft, lambda i: rows[i])[1]
+
+
+def test_an_answer_that_arrives_at_the_suffix_ends_before_it() -> None:
+    found = job()
+    assert step(found, row(A)) == ""
+    assert step(found, row(NEWLINE)) == ""
+    assert step(found, row(X), row(Y), row(A)) == "suffix"
+    chunk, done = found.finish("suffix")
+    assert chunk is not None
+    assert (chunk.text, done.reason) == ("a", "suffix")
+
+
+def test_an_answer_that_only_begins_like_the_suffix_goes_on() -> None:
+    found = job()
+    step(found, row(A))
+    step(found, row(NEWLINE))
+    assert step(found, row(B, end=-9.0), row(Y), row(A)) == ""
+    assert found.output == [A, NEWLINE, B]
+
+
+@pytest.mark.parametrize(("end", "reason"), [(-1.0, "suffix"), (-9.0, "")])
+def test_no_text_at_all_is_an_answer_only_where_the_end_is_probable(end: float, reason: str) -> None:
+    found = job()
+    assert step(found, row(NEWLINE, end=end)) == ""
+    assert step(found, row(X), row(Y), row(A)) == reason
+
+
+def test_the_account_tells_where_else_the_answer_might_have_ended() -> None:
+    found = job()
+    step(found, row(A, end=-30.0))
+    step(found, row(B, end=-2.0))
+    assert step(found, row(END)) == "stop_token"
+    _, done = found.finish("stop_token")
+    assert [at for at, _ in done.cuts] == [1, 2]
+    assert done.cuts[0][1] == pytest.approx(-2.1, abs=0.1)
+    assert done.cuts[1][1] == pytest.approx(0.0, abs=0.1)
