@@ -38,7 +38,7 @@ class Signals:
     smallest, first that of the first token, and end that of no answer at all instead.
 
     scope: "code", "string" or "prose". between: there is text behind the cursor that no editor inserts by itself. below: it begins with the next
-    line although this one looks finished.
+    line although this one looks finished. at_end: an empty line behind all text.
     """
 
     tokens: int = 0
@@ -51,6 +51,7 @@ class Signals:
     scope: str = "code"
     between: bool = False
     below: bool = False
+    at_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

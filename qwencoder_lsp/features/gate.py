@@ -15,10 +15,10 @@ from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.policy import goes_on, indent, line_around
 from qwencoder_lsp.postprocess.scope import Scope
 
-# The mean log-probability of an answer's tokens, below which it is not shown; between code on both sides of the cursor, and in a string, it must
-# be higher.
+# The mean log-probability of an answer's tokens, below which it is not shown; between code on both sides of the cursor, in a string, and on an empty
+# line behind all code, it must be higher.
 LEAST_CONFIDENCE = {"quiet": -0.4, "balanced": -1.0, "eager": -10.0}
-BETWEEN, IN_STRING = 0.3, 0.5
+BETWEEN, IN_STRING, AT_END = 0.3, 0.5, 0.6
 # Behind a finished line: what the model must make of an end there, and of its answer, to offer the next line.
 BELOW_END, BELOW_CONFIDENCE = -3.0, -0.25
 NEVER = -12.0  # less probable ends are not reported
@@ -41,6 +41,7 @@ def signals(snapshot: Snapshot, offset: int, answer: Answer, text: str, scope: S
         scope=scope.value,
         between=bool(before.strip()) and not _CLOSERS.fullmatch(rest),
         below=_belongs_below(before, rest, text),
+        at_end=not before and not snapshot.text[offset:].strip() and bool(snapshot.text[:offset].strip()),
     )
 
 
@@ -61,7 +62,8 @@ def hidden(found: Signals, eagerness: str, *, accepted: bool = False) -> Reason 
             return Reason.NEXT_LINE
     if confidence is None:
         return None
-    least = LEAST_CONFIDENCE[eagerness] + (BETWEEN if found.between else 0.0) + (IN_STRING if found.scope == Scope.STRING.value else 0.0)
+    least = LEAST_CONFIDENCE[eagerness]
+    least += (BETWEEN if found.between else 0.0) + (IN_STRING if found.scope == Scope.STRING.value else 0.0) + (AT_END if found.at_end else 0.0)
     return Reason.UNSURE if confidence < least else None
 
 

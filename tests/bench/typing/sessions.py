@@ -1,6 +1,6 @@
 """What is typed, and when: pieces of a real editing trace with its own gaps, and real source files typed with the gaps of that trace.
 
-The trace is `json-crdt-patch` of https://github.com/josephg/editing-traces (CC-BY-4.0), which alone has real times.
+The trace is `json-crdt-patch`, a specification in Markdown, of https://github.com/josephg/editing-traces (CC-BY-4.0), which alone has real times.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _replayed(steps: Sequence[tuple[float, list[Any]]], draw: random.Random) -> 
             for offset, deleted, inserted in patches:
                 keys.append(Key(min(max(0.0, at - before), PAUSE_S), offset, deleted, inserted))
                 before = at
-        return Session(f"trace {start}", "typescript", text, tuple(keys))
+        return Session(f"trace {start}", "markdown", text, tuple(keys))
 
 
 def _source(draw: random.Random, gaps: Sequence[float]) -> Session:

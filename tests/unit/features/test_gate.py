@@ -38,6 +38,13 @@ def test_an_answer_without_numbers_is_shown() -> None:
     assert hidden(seen("x = |"), "quiet") is None
 
 
+def test_on_an_empty_line_behind_all_code_the_model_must_be_surer() -> None:
+    assert hidden(seen("x = 1\n|\n", logprobs=(-0.5,)), "balanced") is Reason.UNSURE
+    assert hidden(seen("x = 1\n|\n", logprobs=(-0.3,)), "balanced") is None
+    assert hidden(seen("x = 1\n|\ny = 2\n", logprobs=(-0.5,)), "balanced") is None
+    assert hidden(seen("|", logprobs=(-0.5,)), "balanced") is None
+
+
 def test_in_a_string_the_model_must_be_surer() -> None:
     assert hidden(seen("x = '|", logprobs=(-0.8,)), "balanced") is None
     assert hidden(seen("x = '|", logprobs=(-0.8,), scope=Scope.STRING), "balanced") is Reason.UNSURE
@@ -50,6 +57,7 @@ def test_in_a_string_the_model_must_be_surer() -> None:
         ("    return x|\n", "\n\ndef f():", True),
         ("    if x:|\n", "\n        return", False),
         ("    call(a,|\n", "\n         b)", False),
+        ("use a::b;|\n", "\nuse a::c;", True),
         ("    x = a +|\n", "\n    b", False),
         ("  def name|\n", "\n    body\n  end", False),
         ("    total|\n", " = 1\n    return", False),
