@@ -13,6 +13,21 @@ from pydantic_core import PydanticCustomError
 
 MAX_CHOICES = 128  # as at OpenAI
 MAX_INPUTS = 2048  # as at OpenAI
+MAX_TOOLS = 128  # as at OpenAI
+FUNCTION_NAME = r"^[^\s\"\\\\<>{}]{1,128}$"  # more than OpenAI allows: names from MCP servers have dots, colons and slashes
+TEXT_OR_PARTS = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                "required": ["type", "text"],
+            },
+        },
+    ]
+}
 TEXT_OR_TOKENS = {
     "anyOf": [
         {"type": "string"},
@@ -126,11 +141,55 @@ class CompletionBody(Sampled):
     echo: bool = False
 
 
-class ChatMessage(Body):
-    """One turn; its content is a string or a list of text parts."""
+class Function(Body):
+    """A function that the model may call; parameters is the JSON schema of its arguments."""
 
-    role: str
-    content: Annotated[str, BeforeValidator(_content)] = ""
+    name: str = Field(pattern=FUNCTION_NAME)
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class ToolBody(Body):
+    """One of the tools."""
+
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class FunctionName(Body):
+    """The function that must be called, as the legacy function_call has it."""
+
+    name: str
+
+
+class NamedTool(Body):
+    """The tool that must be called."""
+
+    type: Literal["function"] = "function"
+    function: FunctionName
+
+
+class FunctionCall(Body):
+    """A call of an earlier answer; arguments is JSON text."""
+
+    name: str = Field(pattern=FUNCTION_NAME)
+    arguments: str = "{}"
+
+
+class ToolCall(Body):
+    """One of the calls of an earlier answer."""
+
+    id: str = ""
+    function: FunctionCall
+
+
+class ChatMessage(Body):
+    """One turn; its content is a string or a list of text parts. tool and function: the result of a call."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[str, BeforeValidator(_content), WithJsonSchema(TEXT_OR_PARTS)] = ""
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    function_call: FunctionCall | None = None
 
 
 class ChatBody(Sampled):
@@ -140,8 +199,11 @@ class ChatBody(Sampled):
     max_tokens: int | None = Field(None, ge=1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=20)
-    tools: list[Any] = Field(default_factory=list)
-    functions: list[Any] = Field(default_factory=list)
+    tools: list[ToolBody] = Field(default_factory=list, max_length=MAX_TOOLS)
+    tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
+    parallel_tool_calls: bool = True
+    functions: list[Function] = Field(default_factory=list, max_length=MAX_TOOLS)
+    function_call: Literal["none", "auto"] | FunctionName = "auto"
 
 
 class EmbeddingBody(Body):

@@ -44,7 +44,7 @@ def openai_routes(service: Service) -> APIRouter:
     async def chat_completions(body: ChatBody) -> Response:
         async def prepare() -> tuple[Plan, Shape]:
             plan = await plan_chat(service, body)
-            return plan, ChatShape(plan.tokenizer.piece, logprobs=body.logprobs)
+            return plan, ChatShape(plan.tokenizer.piece, logprobs=body.logprobs, tools=plan.tools)
 
         if body.stream:
             return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))
@@ -82,7 +82,8 @@ async def _chunks(service: Service, prepare: Prepare, *, with_usage: bool) -> As
                     if opening := shape.opening(index):
                         yield {**head, "choices": [opening]}
                 if isinstance(answer, Chunk):
-                    yield {**head, "choices": [shape.piece(index, answer)]}
+                    if piece := shape.piece(index, answer):
+                        yield {**head, "choices": [piece]}
                 else:
                     ended[index] = answer
                     yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,))}
