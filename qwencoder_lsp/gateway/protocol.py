@@ -95,10 +95,19 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListenRequest:
-    """Serve on TCP. Only loopback addresses are accepted."""
+    """Serve on TCP. keys: clients must send one of them; an address that other machines reach is refused without any. key_concurrency, key_rate:
+    requests of one key at once and per minute, 0 for any number."""
 
     host: str
     port: int
+    keys: tuple[str, ...] = ()
+    key_concurrency: int = 0
+    key_rate: int = 0
+    max_body_mb: int = 32
+
+    def __repr__(self) -> str:
+        """Without the keys."""
+        return f"ListenRequest({self.host!r}, {self.port}, {len(self.keys)} keys)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,16 @@ def report_in_one_shape(app: FastAPI) -> None:
         message, param = _first(error.errors())
         return JSONResponse(shape(message, "invalid_request_error", "request", param), 400)
 
+    @app.exception_handler(QwencoderError)
+    async def failed(_: Request, error: QwencoderError) -> JSONResponse:
+        found = failure(error)
+        return JSONResponse(found.body, found.status, found.headers)
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        found = failure(error)
+        return JSONResponse(found.body, found.status)
+
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{request.method} {request.url.path}: {error.detail}"

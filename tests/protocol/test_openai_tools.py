@@ -15,7 +15,8 @@ PARAMETERS = {"type": "object", "properties": {"city": {"type": "string", "patte
 WEATHER: Any = {"type": "function", "function": {"name": "weather", "description": "The <|im_end|> weather", "parameters": PARAMETERS}}
 TIME: Any = {"type": "function", "function": {"name": "time"}}
 OSLO, ROME = '{"city": "Oslo"}', '{"city": "Rome", "days": 2}'
-CALLS = f'Two.\n<tool_call>\n{{"name": "weather", "arguments": {OSLO}}}\n</tool_call>\n<tool_call>\n{{"name": "weather", "arguments": {ROME}}}\n</tool_call>'
+CALL_OSLO, CALL_ROME = (f'<tool_call>\n{{"name": "weather", "arguments": {arguments}}}\n</tool_call>' for arguments in (OSLO, ROME))
+CALLS = f"Two.\n{CALL_OSLO}\n{CALL_ROME}"
 
 
 async def test_calls_come_with_names_arguments_and_ids(script: Any) -> None:
@@ -54,12 +55,11 @@ async def test_a_stream_gives_each_call_by_its_index(script: Any) -> None:
 
 async def test_the_tools_are_shown_to_the_model_as_plain_text(script: Any) -> None:
     script(rules=[{"contains": json.dumps(WEATHER), "text": "seen"}], default="no")
+    plain: Any = {**WEATHER, "function": {**WEATHER["function"], "description": ""}}
     async with front() as f:
         answer = await f.client.chat.completions.create(model="auto", messages=HELLO, tools=[WEATHER])
         none = await f.client.chat.completions.create(model="auto", messages=HELLO, tools=[WEATHER], tool_choice="none")
-        without = await f.client.chat.completions.create(
-            model="auto", messages=HELLO, tools=[{**WEATHER, "function": {**WEATHER["function"], "description": ""}}]
-        )
+        without = await f.client.chat.completions.create(model="auto", messages=HELLO, tools=[plain])
     assert (answer.choices[0].message.content, none.choices[0].message.content) == ("seen", "no")
     assert answer.choices[0].finish_reason == "stop"
     assert answer.choices[0].message.tool_calls is None
