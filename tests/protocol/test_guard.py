@@ -28,8 +28,12 @@ async def test_with_keys_every_route_but_health_wants_one(script: Any) -> None:
         assert (await f.client.completions.create(model="auto", prompt="x")).choices[0].text == "x"
         assert (await f.http.get("/health")).status_code == 200
         wrong_ones: list[dict[bytes, bytes]] = [
-            {}, {b"Authorization": b"Bearer wrong"}, {b"Authorization": KEY.encode()}, {b"X-Api-Key": KEY[:-1].encode()}, {b"Authorization": b"Bearer \xe9"},
-        ]  # fmt: skip
+            {},
+            {b"Authorization": b"Bearer wrong"},
+            {b"Authorization": KEY.encode()},
+            {b"X-Api-Key": KEY[:-1].encode()},
+            {b"Authorization": b"Bearer \xe9"},
+        ]
         for given in wrong_ones:
             for path in ("/v1/models", "/metrics", "/openapi.json", "/nothing"):
                 answer = await f.http.get(path, headers=given)
