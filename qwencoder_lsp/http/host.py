@@ -113,6 +113,22 @@ class ModelHost:
             elif slot.resident and time.monotonic() - slot.used > self._settings.engine.idle_unload_s:
                 self._unload(slot)
 
+    async def tokenizer(self, model: InstalledModel) -> SegmentTokenizer:
+        """The model's vocabulary, without its weights."""
+        slot = self._slots.setdefault(str(model.path), Slot(model))
+        if slot.tokenizer is None:
+            slot.tokenizer = await _tokenizer(model)
+        return slot.tokenizer
+
+    def models(self) -> tuple[InstalledModel, ...]:
+        """Every model asked for so far."""
+        return tuple(slot.model for slot in self._slots.values())
+
+    def engine(self, model: InstalledModel) -> EngineProcess | None:
+        """The model's engine, where one runs."""
+        slot = self._slots.get(str(model.path))
+        return slot.engine if slot and slot.engine and slot.engine.alive else None
+
     def unload(self, model: InstalledModel) -> str:
         """Let the model leave memory as soon as nothing runs; the state that it is in then."""
         slot = self._slots.get(str(model.path))

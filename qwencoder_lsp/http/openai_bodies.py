@@ -141,6 +141,12 @@ class CompletionBody(Sampled):
     echo: bool = False
 
 
+class FillBody(CompletionBody):
+    """POST /v1/fim/completions, as Mistral has it: a completion with a suffix, answered as a chat is."""
+
+    suffix: str | None = ""
+
+
 class Function(Body):
     """A function that the model may call; parameters is the JSON schema of its arguments."""
 

@@ -51,7 +51,7 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
         raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
     model = text_model(service, body.model) if body.suffix is None else fill_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _request(body, engine, tokenizer, body.max_tokens, body.logprobs)
+    request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     if body.suffix is None:
         asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
     else:
@@ -59,7 +59,7 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
             request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
         asked = [_fill(request, text, body, engine, tokenizer) for text in body.prompt]
-    requests = _candidates(asked, body.n)
+    requests = candidates(asked, body.n)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
     return Plan(model, engine, tokenizer, requests)
@@ -77,14 +77,14 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     engine, tokenizer = await service.host.load(model)
     tokens = render_conversation(turns, tokenizer, tools.shown() if tools else ())
     limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
-    request = _request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
+    request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
     if tools:
         if request.constraint and request.constraint.kind != "json_schema":
             raise FieldError("tools", "they cannot be combined with regex or choice.")
         answer = json.loads(request.constraint.value) if request.constraint else None
         request = replace(request, constraint=tools.constraint(tokenizer, answer))
-    return Plan(model, engine, tokenizer, _candidates([request], body.n), tools)
+    return Plan(model, engine, tokenizer, candidates([request], body.n), tools)
 
 
 def fill_model(service: Service, field: str) -> InstalledModel:
@@ -140,7 +140,7 @@ def _fill(request: Generate, text: str | list[int], body: CompletionBody, engine
     return replace(request, tokens=tuple(prompt.tokens), constraint=Constraint("heal", prompt.healed) if prompt.healed else request.constraint)
 
 
-def _request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
+def base_request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
     """What all choices have in common; without a prompt. top_logprobs None: the answer shows no log-probabilities at all."""
     if any(not 0 <= token < engine.info.n_vocab for token in body.logit_bias):
         raise FieldError("logit_bias", f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
@@ -194,7 +194,8 @@ async def _check_format(body: Sampled) -> None:
         await check_schemas({"response_format.json_schema.schema": form.schema_})
 
 
-def _candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
+def candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
+    """`n` requests of each, with seeds of their own."""
     return tuple(replace(request, index=i, sampling=_reseeded(request.sampling, i)) for request in asked for i in range(n))
 
 

@@ -1,5 +1,5 @@
-"""POST /v1/completions, /v1/chat/completions and /v1/embeddings. Everything a request does runs inside its response, so that a client that goes
-stops it wherever it is: while the model loads, in the queue, in the prefill."""
+"""POST /v1/completions, /v1/fim/completions (Mistral's), /v1/chat/completions and /v1/embeddings. Everything a request does runs inside its
+response, so that a client that goes stops it wherever it is: while the model loads, in the queue, in the prefill."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from qwencoder_lsp.engine.protocol import Chunk, Done, Embed
 from qwencoder_lsp.http.candidates import answers
 from qwencoder_lsp.http.failures import FieldError
-from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody
+from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody, FillBody
 from qwencoder_lsp.http.openai_plan import Plan, plan_chat, plan_completion, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timings, usage
 from qwencoder_lsp.http.service import Service
@@ -35,6 +35,16 @@ def openai_routes(service: Service) -> APIRouter:
         async def prepare() -> tuple[Plan, Shape]:
             plan = await plan_completion(service, body)
             return plan, _text_shape(plan, body)
+
+        if body.stream:
+            return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))
+        return JsonReply(lambda: _whole(service, prepare))
+
+    @router.post("/fim/completions")
+    async def fim_completions(body: FillBody) -> Response:
+        async def prepare() -> tuple[Plan, Shape]:
+            plan = await plan_completion(service, body)
+            return plan, ChatShape(plan.tokenizer.piece, logprobs=False)
 
         if body.stream:
             return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))

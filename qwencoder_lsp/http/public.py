@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from qwencoder_lsp import __version__
 from qwencoder_lsp.http.failures import report_in_one_shape
 from qwencoder_lsp.http.guard import ORIGINS
+from qwencoder_lsp.http.llamacpp_routes import llamacpp_routes
 from qwencoder_lsp.http.models_routes import models_routes
 from qwencoder_lsp.http.openai_routes import openai_routes
 from qwencoder_lsp.http.service import Service
@@ -20,4 +21,5 @@ def public_app(service: Service) -> FastAPI:
     report_in_one_shape(app)
     app.include_router(models_routes(service))
     app.include_router(openai_routes(service))
+    app.include_router(llamacpp_routes(service))
     return app

@@ -78,20 +78,21 @@ def render_conversation(turns: Sequence[Turn], tokenizer: Tokenizer, tools: Sequ
     turns: role and content each, for an assistant's turn also tool_calls ({"function": {"name", "arguments": object}}). tools: as in OpenAI's API.
     Raises RequestError when there is no turn or a role is unknown (a role becomes part of the markup).
     """
-    if not turns:
-        raise RequestError("The conversation is empty.", "Send at least one message.")
-    for turn in turns:
-        if turn["role"] not in ROLES:
-            raise RequestError(f"The role {turn['role']!r} is unknown.", f"Use one of: {', '.join(ROLES)}.")
-    nonce = secrets.token_hex(16)
-    template = tokenizer.chat_template
-    talks_of_tools = bool(tools) or any(turn["role"] == "tool" for turn in turns)
-    if template and not (talks_of_tools and "tool" not in template):
-        try:
-            return _tokens(_render(template, turns, tools, nonce), turns, nonce, tokenizer)
-        except TEMPLATE_FAULTS as error:
-            log.warning("The model's chat template failed (%s); ChatML is used instead.", type(error).__name__)
-    return _tokens(_render(CHATML, turns, tools, nonce), turns, nonce, tokenizer)
+    rendered, marks = _checked(turns, tokenizer, tools)
+    ids: list[int] = []
+    at = 0
+    for match in _SPECIAL.finditer(rendered):
+        found = tokenizer.tokenize_markup(match[0])
+        if len(found) == 1 and found != tokenizer.tokenize(match[0]):
+            ids += tokenizer.tokenize(marks.sub("", rendered[at : match.start()])) + found
+            at = match.end()
+    return ids + tokenizer.tokenize(marks.sub("", rendered[at:]))
+
+
+def conversation_text(turns: Sequence[Turn], tokenizer: Tokenizer, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The same as text, with special tokens spelled out: for people and programs that count, not for prompts. Raises as `render_conversation`."""
+    rendered, marks = _checked(turns, tokenizer, tools)
+    return marks.sub("", rendered)
 
 
 def template_of(tokenizer: Tokenizer) -> str:
@@ -113,6 +114,29 @@ def code_block(last: str, tokens: Sequence[int], tokenizer: Tokenizer) -> int | 
     return next((at for at in places if tokens[at] == needle[0] and list(tokens[at : at + len(needle)]) == needle), None)
 
 
+def _checked(turns: Sequence[Turn], tokenizer: Tokenizer, tools: Sequence[Mapping[str, Any]]) -> tuple[str, re.Pattern[str]]:
+    """What the template writes, marks included, and the pattern of a mark. Raises RequestError."""
+    if not turns:
+        raise RequestError("The conversation is empty.", "Send at least one message.")
+    for turn in turns:
+        if turn["role"] not in ROLES:
+            raise RequestError(f"The role {turn['role']!r} is unknown.", f"Use one of: {', '.join(ROLES)}.")
+    nonce = secrets.token_hex(16)
+    marks = re.compile(f"{nonce}([0-9]*)x")
+    shown = [i for i, turn in enumerate(turns) if turn.get("content")]
+    template = tokenizer.chat_template
+    talks_of_tools = bool(tools) or any(turn["role"] == "tool" for turn in turns)
+    if template and not (talks_of_tools and "tool" not in template):
+        try:
+            rendered = _render(template, turns, tools, nonce)
+            if [int(i) for i in marks.findall(rendered) if i] != shown:
+                raise ValueError("the template does not show every message once")
+            return rendered, marks
+        except TEMPLATE_FAULTS as error:
+            log.warning("The model's chat template failed (%s); ChatML is used instead.", type(error).__name__)
+    return _render(CHATML, turns, tools, nonce), marks
+
+
 def _render(template: str, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]], nonce: str) -> str:
     marked = [_marked({"tool_calls": [], **turn}, nonce) for turn in turns]
     for i, turn in enumerate(marked):
@@ -131,21 +155,6 @@ def _marked(value: Any, nonce: str) -> Any:
     if isinstance(value, Mapping):
         return {_marked(k, nonce): _marked(v, nonce) for k, v in value.items()}
     return value
-
-
-def _tokens(rendered: str, turns: Sequence[Turn], nonce: str, tokenizer: Tokenizer) -> list[int]:
-    """Raises ValueError when the template left a turn out or used it twice."""
-    marks = re.compile(f"{nonce}([0-9]*)x")
-    if [int(i) for i in marks.findall(rendered) if i] != [i for i, turn in enumerate(turns) if turn.get("content")]:
-        raise ValueError("the template does not show every message once")
-    ids: list[int] = []
-    at = 0
-    for match in _SPECIAL.finditer(rendered):
-        found = tokenizer.tokenize_markup(match[0])
-        if len(found) == 1 and found != tokenizer.tokenize(match[0]):
-            ids += tokenizer.tokenize(marks.sub("", rendered[at : match.start()])) + found
-            at = match.end()
-    return ids + tokenizer.tokenize(marks.sub("", rendered[at:]))
 
 
 @lru_cache(maxsize=8)

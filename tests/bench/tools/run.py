@@ -50,9 +50,8 @@ def main(options: argparse.Namespace) -> int:
     rows = [(kind, side, _figures([answers[f"{side} {i.id}"] for i in items if i.kind == kind])) for kind in kinds for side in sides]
     print(f"BFCL, {model.name}, greedy, seed {options.seed}")
     for kind, side, f in rows:
-        print(
-            f"{kind:12} {side:5} right {f['right']:3}/{f['n']:<3} {f['accuracy']:5.1f} %   calls {f['calls']:3}, valid {f['valid']:3}   median {f['s']:.1f} s"
-        )
+        counts = f"right {f['right']:3}/{f['n']:<3} {f['accuracy']:5.1f} %   calls {f['calls']:3}, valid {f['valid']:3}, errors {f['errors']}"
+        print(f"{kind:12} {side:5} {counts}   median {f['s']:.1f} s")
     for kind in kinds if options.peer else []:
         won = sum(answers[f"ours {i.id}"]["right"] and not answers[f"peer {i.id}"]["right"] for i in items if i.kind == kind)
         lost = sum(answers[f"peer {i.id}"]["right"] and not answers[f"ours {i.id}"]["right"] for i in items if i.kind == kind)
