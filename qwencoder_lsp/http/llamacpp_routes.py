@@ -148,7 +148,14 @@ async def _stream(service: Service, prepare: Callable[[], Awaitable[Plan]], fiel
         async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
             async for index, answer in found:
                 if isinstance(answer, Chunk):
-                    yield {"index": index, "content": answer.text, "tokens": list(answer.tokens), "stop": False, "id_slot": 0}
+                    yield {
+                        "index": index,
+                        "content": answer.text,
+                        "tokens": list(answer.tokens),
+                        "stop": False,
+                        "id_slot": 0,
+                        "model": plan.model.name,
+                    }
                 else:
                     yield _chosen(_final(plan, index, "", answer), fields)
 
