@@ -62,7 +62,7 @@ class TokenizeBody(Body):
 class DetokenizeBody(Body):
     """POST /detokenize."""
 
-    tokens: list[int]
+    tokens: list[Annotated[int, Field(ge=0)]]
     model: str = ""
 
 

@@ -28,14 +28,10 @@ TEXT_OR_PARTS = {
         },
     ]
 }
-TEXT_OR_TOKENS = {
-    "anyOf": [
-        {"type": "string"},
-        {"type": "array", "items": {"type": "string"}},
-        {"type": "array", "items": {"type": "integer"}},
-        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
-    ]
-}
+TEXT = {"type": "string", "minLength": 1}
+IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+TEXTS = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
+TEXT_OR_TOKENS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS, "minItems": 1}]}
 
 Tokens = list[int]
 
@@ -120,7 +116,9 @@ class Sampled(Body):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     repeat_penalty: float = Field(1.0, ge=0.01, le=10)
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(default_factory=dict)
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict, json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,6}$"}}
+    )
     stop: Strings = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)
@@ -144,6 +142,7 @@ class CompletionBody(Sampled):
 class FillBody(CompletionBody):
     """POST /v1/fim/completions, as Mistral has it: a completion with a suffix, answered as a chat is."""
 
+    prompt: Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXTS)]
     suffix: str | None = ""
 
 

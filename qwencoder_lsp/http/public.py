@@ -11,6 +11,7 @@ from qwencoder_lsp.http.guard import ORIGINS
 from qwencoder_lsp.http.llamacpp_routes import llamacpp_routes
 from qwencoder_lsp.http.models_routes import models_routes
 from qwencoder_lsp.http.openai_routes import openai_routes
+from qwencoder_lsp.http.openapi import describe
 from qwencoder_lsp.http.service import Service
 
 
@@ -22,4 +23,5 @@ def public_app(service: Service) -> FastAPI:
     app.include_router(models_routes(service))
     app.include_router(openai_routes(service))
     app.include_router(llamacpp_routes(service))
+    describe(app)
     return app
