@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qwencoder_lsp import __version__
 from qwencoder_lsp.errors import GatewayError, QwencoderError, RequestError, to_wire
@@ -20,13 +20,12 @@ from qwencoder_lsp.gateway.protocol import PROTOCOL, SERVICE, ChatRequest, Compl
 from qwencoder_lsp.gateway.rendezvous import proof
 from qwencoder_lsp.http import download, generate, listen
 from qwencoder_lsp.http.channel import Channel
-from qwencoder_lsp.http.public import public_app
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import JsonLines, event_lines
 
 
-def internal_app(service: Service, token: str) -> FastAPI:
-    """The application. Every route but hello wants `Authorization: Bearer TOKEN`."""
+def internal_app(service: Service, token: str, public: ASGIApp) -> FastAPI:
+    """The application. public: the one for TCP, which has a place under it too. Every route but hello wants `Authorization: Bearer TOKEN`."""
     app = FastAPI(title="qwencoder-lsp gateway", openapi_url=None, docs_url=None, redoc_url=None)
 
     def known(headers: Headers) -> bool:
@@ -95,14 +94,12 @@ def internal_app(service: Service, token: str) -> FastAPI:
 
     @app.post("/qwencoder/listen", dependencies=private)
     async def serve(request: ListenRequest) -> JsonLines:
-        return JsonLines(counted(listen.listen(service, request)))
+        return JsonLines(counted(listen.listen(service, request, public)))
 
     @app.post("/qwencoder/shutdown", dependencies=private)
     async def shutdown() -> dict[str, Any]:
         service.stop()
         return {}
-
-    public = public_app(service)
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         stranger = JSONResponse({"error": {"message": "Unknown client.", "type": "authentication_error", "code": "gateway", "param": None}}, 401)

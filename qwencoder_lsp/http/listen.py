@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import Event, Listening, ListenRequest
 from qwencoder_lsp.http.guard import Guard, Limits
-from qwencoder_lsp.http.public import public_app
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.wire import PublicProtocol
 
@@ -32,13 +31,13 @@ class Server(uvicorn.Server):
         await self._serve([sock])
 
 
-async def listen(service: Service, request: ListenRequest) -> AsyncGenerator[Event, None]:
-    """One Listening; serves until it is closed or the gateway stops. Raises RequestError for an address that cannot be had."""
+async def listen(service: Service, request: ListenRequest, app: ASGIApp) -> AsyncGenerator[Event, None]:
+    """One Listening; serves `app` until it is closed or the gateway stops. Raises RequestError for an address that cannot be had."""
     if service.listening:
         raise RequestError(f"The gateway serves on {service.listening} already.", "Stop the other `qwencoder-lsp serve` first.")
     sock, loopback = bind(request.host, request.port, with_keys=bool(request.keys))
     limits = Limits(request.keys, request.key_concurrency, request.key_rate, request.max_body_mb << 20)
-    server = Server(Guard(public_app(service), limits, any_host=not loopback), PublicProtocol)
+    server = Server(Guard(app, limits, any_host=not loopback), PublicProtocol)
     task = asyncio.create_task(server.run_on(sock))
     host, port = sock.getsockname()[:2]
     service.listening = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,12 +9,14 @@ import struct
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import ValidationError
 from starlette.responses import Response
 
-from qwencoder_lsp.engine.protocol import Chunk, Done, Embed
+from qwencoder_lsp.engine.protocol import Chunk, Done, Embed, Priority
 from qwencoder_lsp.http.candidates import answers
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody, FillBody
@@ -23,6 +25,7 @@ from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timing
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
 
+Dict = dict[str, Any]
 Prepare = Callable[[], Awaitable[tuple[Plan, Shape]]]
 
 
@@ -65,6 +68,28 @@ def openai_routes(service: Service) -> APIRouter:
         return JsonReply(lambda: _embeddings(service, body))
 
     return router
+
+
+async def ask_in_background(service: Service, endpoint: str, body: Dict) -> Dict:
+    """The answer to `body`, sent to an endpoint of this module, when nobody else wants the engine. Raises QwencoderError."""
+    try:
+        if endpoint.endswith("/embeddings"):
+            return await _embeddings(service, EmbeddingBody.model_validate(body))
+        read = ChatBody.model_validate(body) if endpoint.endswith("/chat/completions") else CompletionBody.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise FieldError(".".join(map(str, first["loc"])) or "body", f"{first['msg']}.") from error
+
+    async def prepare() -> tuple[Plan, Shape]:
+        if isinstance(read, ChatBody):
+            plan = await plan_chat(service, read)
+            shape: Shape = ChatShape(plan.tokenizer.piece, logprobs=read.logprobs, tools=plan.tools)
+        else:
+            plan = await plan_completion(service, read)
+            shape = _text_shape(plan, read)
+        return replace(plan, requests=tuple(replace(r, priority=Priority.BACKGROUND, lane="bulk") for r in plan.requests)), shape
+
+    return await _whole(service, prepare)
 
 
 def _text_shape(plan: Plan, body: CompletionBody) -> TextShape:

@@ -6,6 +6,9 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from qwencoder_lsp import __version__
+from qwencoder_lsp.http.batch_routes import batch_routes
+from qwencoder_lsp.http.batch_runner import BatchRunner
+from qwencoder_lsp.http.batch_store import BatchStore
 from qwencoder_lsp.http.failures import report_in_one_shape
 from qwencoder_lsp.http.guard import ORIGINS
 from qwencoder_lsp.http.llamacpp_routes import llamacpp_routes
@@ -15,7 +18,7 @@ from qwencoder_lsp.http.openapi import describe
 from qwencoder_lsp.http.service import Service
 
 
-def public_app(service: Service) -> FastAPI:
+def public_app(service: Service, store: BatchStore, runner: BatchRunner) -> FastAPI:
     """The application."""
     app = FastAPI(title="qwencoder-lsp", version=__version__)
     app.add_middleware(CORSMiddleware, allow_origin_regex=ORIGINS, allow_methods=["*"], allow_headers=["*"])
@@ -23,5 +26,6 @@ def public_app(service: Service) -> FastAPI:
     app.include_router(models_routes(service))
     app.include_router(openai_routes(service))
     app.include_router(llamacpp_routes(service))
+    app.include_router(batch_routes(store, runner))
     describe(app)
     return app
