@@ -22,6 +22,9 @@ from qwencoder_lsp.engine.vocabulary import Tokenizer
 
 MOST_CALLS = 16  # of one answer; a small model may repeat itself
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+# A bare call is often laid out over several lines. Where the model is held to one, a number goes on and on, because its end would be the line's.
+BLANK = r"(\n {0,40}| )?"
+ANY_LAYOUT = {"whitespace_flexible": True, "whitespace_pattern": BLANK}
 XML_CALL = "<function="  # in the template of a model that writes this form
 
 
@@ -53,7 +56,7 @@ def call_constraint(
     each = range(len(tools))
     rules = [f'tagged: {begin} "\\n{{\\"name\\": \\"" ({" | ".join(f"named_{i}" for i in each)}) "}}\\n" {end}']
     rules += [f'named_{i}: {json.dumps(json.dumps(tool.name)[1:] + ", ")} "\\"arguments\\": " json_{i}' for i, tool in enumerate(tools)]
-    rules += [f"json_{i}: %json {json.dumps(_schema(tool))}" for i, tool in enumerate(tools)]
+    rules += [f"json_{i}: %json {json.dumps(_schema(tool, JSON_LAYOUT))}" for i, tool in enumerate(tools)]
     if required or answer is not None:
         calls = f'tagged ("\\n" tagged){{0,{most - 1}}} "\\n"?' if most > 1 else "tagged"
         other = "" if answer is None else f" | %json {json.dumps({**answer, 'x-guidance': JSON_LAYOUT})}"
@@ -65,18 +68,19 @@ def call_constraint(
         f"to_tag: PLAIN {begin}" if special else f"to_tag[lazy]: /(.|\\n)*{_literal(OPEN)}/",
         f"in_text: to_tag {' '.join(rules[0].split(' ')[2:])}",
         *(f"to_{i}[lazy]: /(.|\\n)*({_opening(tool.name)})/" for i, tool in enumerate(tools)),
-        *(f'bare_{i}: to_{i} / ?/ json_{i} "}}"' for i in each),
+        *(f"free_{i}: %json {json.dumps(_schema(tool, ANY_LAYOUT))}" for i, tool in enumerate(tools)),
+        *(f'bare_{i}: to_{i} /{BLANK}/ free_{i} /{BLANK}/ "}}"' for i in each),
     ]
     start = f"start: ({' | '.join(['in_text', *(f'bare_{i}' for i in each)])}){{0,{most}}} PLAIN"
     return Constraint("lark", "\n".join(["%llguidance {}", start, *rules[1:]]))
 
 
-def _schema(tool: Tool) -> dict[str, Any]:
+def _schema(tool: Tool, layout: dict[str, Any]) -> dict[str, Any]:
     """The schema under which arguments are generated: an object without properties that were not declared, in the layout of a call."""
     schema = {"type": "object", **tool.parameters}
     if "properties" in schema:
         schema.setdefault("additionalProperties", False)
-    return {**schema, "x-guidance": JSON_LAYOUT}
+    return {**schema, "x-guidance": layout}
 
 
 def _opening(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.protocol.fronts import front
 
-EXAMPLES = os.environ.get("QWENCODER_TEST_FUZZ", "4")  # per operation
+EXAMPLES = os.environ.get("TEST_FUZZ_EXAMPLES", "4")  # per operation
 # A request may be right by the document and still ask for what this model, or llguidance, does not have: a token id, a keyword of a schema.
 NOT_CHECKED = "positive_data_acceptance"
 NOT_ASKED = "/models/download"  # it would fetch models

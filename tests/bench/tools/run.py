@@ -1,4 +1,6 @@
-"""`python -m tests.bench tools`: function calling on BFCL's simple (Python) and irrelevance items, the same requests to us and to llama-server."""
+"""`python -m tests.bench tools`: function calling on BFCL's simple (Python) and irrelevance items, the same requests to us and to llama-server.
+
+"read" are llama-server's answers with the calls that it left in the text, read as ours are: it knows fewer of the forms that the models write."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import json
 import math
 import sys
 import time
+from collections import deque
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import jsonschema_rs
 
 from qwencoder_lsp.models.store import resolve
+from qwencoder_lsp.postprocess.toolcalls import CallReader
 from tests.bench.engine.client import Call
 from tests.bench.engine.peers import Ours, Peer, Server, own_home, to_its_end
 from tests.bench.tools.items import DEFAULT, Item, load
@@ -46,7 +50,9 @@ def main(options: argparse.Namespace) -> int:
     model = resolve(options.model).path
     with own_home() as home:
         answers = to_its_end(_answers(items, model, options.peer and options.peer.absolute(), home, _read(options.resume), options.resume))
-    sides = ["ours", *(["peer"] if options.peer else [])]
+    sides = ["ours", *(["peer", "read"] if options.peer else [])]
+    if options.peer:
+        answers |= {f"read {i.id}": _read_by_us(answers[f"peer {i.id}"], i) for i in items}
     rows = [(kind, side, _figures([answers[f"{side} {i.id}"] for i in items if i.kind == kind])) for kind in kinds for side in sides]
     print(f"BFCL, {model.name}, greedy, seed {options.seed}")
     for kind, side, f in rows:
@@ -92,7 +98,20 @@ async def _ask(server: Server, item: Item) -> Record:
     calls = [(call["function"]["name"], _parsed(call["function"]["arguments"])) for call in message.get("tool_calls") or []]
     schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in item.tools}
     valid = sum(name in schemas and jsonschema_rs.is_valid(schemas[name], arguments) for name, arguments in calls)
-    return {"calls": calls, "valid": valid, "right": item.right(calls), "text": message.get("content"), "s": time.monotonic() - start}
+    text = message.get("content") or ""
+    return {"calls": calls, "valid": valid, "right": item.right(calls), "text": text, "s": time.monotonic() - start}
+
+
+def _read_by_us(record: Record, item: Item) -> Record:
+    """What an answer of the peer would be if calls that it left in the text counted."""
+    if record["calls"]:
+        return record
+    reader = CallReader({tool["function"]["name"]: tool["function"]["parameters"] for tool in item.tools})
+    deque((*reader.feed(record.get("text") or ""), *reader.finish()), 0)
+    calls = [(call.name, _parsed(call.arguments)) for call in reader.calls if call.complete]
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in item.tools}
+    valid = sum(jsonschema_rs.is_valid(schemas[name], arguments) for name, arguments in calls)
+    return {**record, "calls": calls, "valid": valid, "right": item.right(calls)}
 
 
 def _parsed(text: str) -> Any:

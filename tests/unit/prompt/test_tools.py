@@ -63,6 +63,7 @@ def test_nothing_that_looks_like_a_call_escapes_its_schema(text: str) -> None:
         'The answer is {"name": "get-weather"}.',
         f"I will look.\n\n{OSLO}\nWait.",
         '```json\n{\n  "name": "get-weather",\n  "arguments": {"city": "Oslo"}}\n```',
+        '```json\n{\n  "name": "get-weather",\n  "arguments": {\n    "city": "Oslo"\n  }\n}\n```',
     ],
 )
 def test_text_is_free_unless_a_call_is_required(text: str) -> None:
