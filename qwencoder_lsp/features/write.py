@@ -29,7 +29,9 @@ class Written:
 async def generate_tests(code: str, gateway: Gateway, *, language: str, framework: str = "", model: str = "auto") -> Written:
     """Tests of `code`. Raises AnswerError when the answer holds no whole code block, and whatever QwencoderError the gateway raises."""
     tool = f" with {framework}" if framework else ""
-    return await _write(f"Write unit tests{tool} for this code. Cover the usual cases and the edges.", code, language, gateway, model)
+    return await _write(
+        f"Write unit tests{tool} for this code: one short test each for the usual case and the edges, eight at most.", code, language, gateway, model
+    )
 
 
 async def document(code: str, gateway: Gateway, *, language: str, model: str = "auto") -> Written:

@@ -68,15 +68,20 @@ def _content(value: Any) -> Any:
     return "".join(part["text"] for part in value)
 
 
+def _biases(value: Any) -> Any:
+    """By token id; the keys of a JSON object are text."""
+    return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()} if isinstance(value, dict) else value
+
+
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 class Body(BaseModel):
-    """Unknown fields are ignored, and so are those that are null."""
+    """Unknown fields are ignored, and so are those that are null. A number is a number: neither text nor true is one."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -116,7 +121,7 @@ class Sampled(Body):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     repeat_penalty: float = Field(1.0, ge=0.01, le=10)
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(
+    logit_bias: Annotated[dict[int, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_biases)] = Field(
         default_factory=dict, json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,6}$"}}
     )
     stop: Strings = Field(default_factory=list)
