@@ -105,8 +105,16 @@ class Gateway(_Section):
     linger_s: float = Field(
         5.0, ge=0, le=86400, description="Seconds that the gateway stays after its last window has closed.", json_schema_extra=USER
     )
-    host: str = Field("127.0.0.1", description="Address for `qwencoder-lsp serve`; loopback only.", json_schema_extra=USER)
+    host: str = Field(
+        "127.0.0.1", description="Address for `qwencoder-lsp serve`; any but a loopback address needs API keys.", json_schema_extra=USER
+    )
     port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=USER)
+    key_file: str = Field(
+        "", description="File with API keys, one per line; beside those in the environment variable QWENCODER_API_KEYS.", json_schema_extra=USER
+    )
+    key_concurrency: int = Field(32, ge=0, description="Requests that one API key may have running at once; 0: any number.", json_schema_extra=USER)
+    key_rate: int = Field(0, ge=0, description="Requests per minute of one API key; 0: any number.", json_schema_extra=USER)
+    max_body_mb: int = Field(32, ge=1, le=1024, description="Largest body of an HTTP request, in MB.", json_schema_extra=USER)
 
 
 class Log(_Section):
@@ -133,7 +141,7 @@ ENV_ALIASES = {
     "QWENCODER_PORT": (("gateway", "port"),),
     "QWENCODER_LOG": (("log", "level"),),
 }
-ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT"}  # read by paths.py and the scripted engine
+ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT", "QWENCODER_API_KEYS"}  # read by paths.py, the scripted engine and `serve`
 
 
 def load(
