@@ -74,6 +74,14 @@ class Review(_Section):
     max_tokens: int = Field(1024, ge=64, le=8192, description="Longest review or fix answer, in tokens.", json_schema_extra=USER)
 
 
+class Prompts(_Section):
+    """Instruction prompts: `prompts/NAME.toml` in the user's settings directory takes the place of ours."""
+
+    trusted: tuple[str, ...] = Field(
+        (), description="Workspace folders whose own prompts, .qwencoder/prompts/NAME.toml, are used.", json_schema_extra=USER
+    )
+
+
 class Model(_Section):
     """Which model answers."""
 
@@ -121,6 +129,7 @@ class Settings(_Section):
 
     completion: Completion = Field(default_factory=Completion)
     review: Review = Field(default_factory=Review)
+    prompts: Prompts = Field(default_factory=Prompts)
     model: Model = Field(default_factory=Model)
     engine: Engine = Field(default_factory=Engine)
     gateway: Gateway = Field(default_factory=Gateway)

@@ -106,9 +106,10 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Minimal edits against the snapshot that the fix was made from."""
+    """Minimal edits against the snapshot that the fix was made from. calls: how often the model was asked."""
 
     edits: tuple[Edit, ...]
     title: str
     model: str = ""
     timings: Timings = field(default_factory=Timings)
+    calls: int = 1

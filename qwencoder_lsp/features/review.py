@@ -11,16 +11,18 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from qwencoder_lsp.core.prompt import Message
 from qwencoder_lsp.core.results import Finding, Review
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
 from qwencoder_lsp.features.ask import Answer, ask, total_timings, total_usage
+from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
 from qwencoder_lsp.postprocess.fences import code_block
 from qwencoder_lsp.postprocess.findings import RawFinding, read_findings, same_words
 from qwencoder_lsp.postprocess.patch import UNPARSABLE, hunks, own_part, refusal, reindent, whole_lines
 from qwencoder_lsp.postprocess.syntax import parse_errors, same_code
-from qwencoder_lsp.prompt.review import explain_messages, findings_schema, rewrite_messages, windows
+from qwencoder_lsp.prompt.review import changes_text, findings_schema, windows
 from qwencoder_lsp.settings import Settings
 
 CHARS_PER_TOKEN = 2.4  # dense code; prose and indented code have more, so that an answer as long as its window fits max_tokens
@@ -90,8 +92,9 @@ def _answer_size(settings: Settings) -> int:
 
 
 async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, settings: Settings, tally: _Tally) -> list[Finding]:
+    code = window.of(snapshot.text).replace("\r\n", "\n")
     request = ChatRequest(
-        rewrite_messages(window.of(snapshot.text).replace("\r\n", "\n"), snapshot.language),
+        prompt("review", snapshot.root, settings).render(language=snapshot.language, code=code),
         model=settings.model.chat,
         max_tokens=settings.review.max_tokens,
         priority="REVIEW",
@@ -102,11 +105,12 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
     changes = _changes(snapshot, window, rewritten, tally.dropped)
     if not changes:
         return []
+    more = prompt("review_explain", snapshot.root, settings).render(changes=changes_text([(change.old, change.new) for change in changes]))
     explained = await ask(
         gateway,
         replace(
             request,
-            messages=explain_messages(request.messages, rewritten.text, [(change.old, change.new) for change in changes]),
+            messages=(*request.messages, Message("assistant", rewritten.text), *more),
             max_tokens=max(SHORT_ANSWER, _answer_size(settings)),
             json_schema=findings_schema([change.quote for change in changes]),
         ),
