@@ -1,8 +1,8 @@
 """Rewrite: a region of a document and a task go in, minimal edits that were verified come out.
 
-What fix, simplify, types, implement, optimise and refactoring by instruction share. The model writes the region again; the edits are the difference.
-They are refused, with a reason, when they would break the code: it must parse (for Python also compile), use no names that nothing defines, leave
-nothing out, and keep what the task does not touch. After a refusal the model is asked once more and told why. Knows nothing of editors; edits nothing.
+What fix, simplify, types, implement, optimise and refactoring by instruction share. The model writes the region again; the edits are the
+difference. They are refused, with a reason, when they would break the code: it must parse (for Python also compile), use no names that nothing
+defines, leave nothing out, and keep what the task does not touch. After a refusal the model is asked once more and told why. Edits nothing.
 """
 
 from __future__ import annotations

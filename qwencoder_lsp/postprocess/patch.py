@@ -157,8 +157,9 @@ def minimal_edits(text: str, region: Span, new: str, newline: str = "\n") -> tup
 def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str, *, may_shrink: bool = False) -> str | None:
     """Why `edits` of `region` must not be applied to `text`, as the end of a sentence; None when nothing speaks against them.
 
-    They are refused when they change nothing but blanks, delete most of a region of six lines or more (unless it `may_shrink`), abbreviate code ("... rest of the
-    code"), or leave more syntax errors than there were (then the reason begins with UNPARSABLE). A language without a grammar skips the last rule.
+    They are refused when they change nothing but blanks, delete most of a region of six lines or more (unless it `may_shrink`), abbreviate code
+    ("... rest of the code"), or leave more syntax errors than there were (then the reason begins with UNPARSABLE). A language without a grammar
+    skips the last rule.
     """
     after = apply_edits(text, edits)
     growth = len(after) - len(text)

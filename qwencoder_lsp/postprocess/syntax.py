@@ -1,7 +1,8 @@
 """Syntax of source text, by tree-sitter: how many errors, where the first one is, and which function or statement holds an offset.
 
 In: text and an LSP language id. Out: counts, sentences and spans in code points. Cached are the grammars, each imported when its language is first
-asked for, and the trees of the last few texts: one answer is looked at several times. A language without a grammar answers None everywhere: "unknown", never "correct".
+asked for, and the trees of the last few texts, since one answer is looked at several times. A language without a grammar answers None
+everywhere: "unknown", never "correct".
 """
 
 from __future__ import annotations
@@ -212,7 +213,9 @@ class _Undocumented(ast.NodeTransformer):
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and isinstance(body, list):
             node.body = [
-                n for i, n in enumerate(body) if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and (i == 0 or n.value.value is ...))
+                n
+                for i, n in enumerate(body)
+                if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and (i == 0 or n.value.value is ...))
             ]
         return node
 

@@ -45,7 +45,9 @@ class Instruction:
         try:
             parts = [(role, _environment().from_string(text).render(values).strip("\n")) for role, text in self._templates()]
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise SettingsError(f"The prompt file {self.name}.toml cannot be used ({error}).", "Correct it, or remove it to use the default.") from error
+            raise SettingsError(
+                f"The prompt file {self.name}.toml cannot be used ({error}).", "Correct it, or remove it to use the default."
+            ) from error
         return tuple(Message(role, text) for role, text in parts)
 
     def _templates(self) -> list[tuple[str, str]]:
