@@ -1,8 +1,8 @@
 """Review: a document goes in, verified findings come out.
 
-The model writes each window of the text again, corrected; what differs is a finding if it is a change of code that parses. Then the model explains
-the differences as JSON under a schema, and each explanation is tied to its difference by what it quotes. Nothing that the model says about places
-is believed, and everything that is dropped is counted by reason. Knows nothing of editors; edits nothing.
+The model writes each window of the text again, corrected; what differs is a finding if it is a change of code that parses. Then the model judges
+each difference by an example, and explains those that stand as JSON under a schema; each explanation is tied to its difference by what it quotes.
+Nothing that the model says about places is believed, and everything that is dropped is counted by reason. Knows nothing of editors; edits nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
 from qwencoder_lsp.postprocess.fences import code_block
-from qwencoder_lsp.postprocess.findings import RawFinding, read_findings, same_words
+from qwencoder_lsp.postprocess.findings import RawFinding, read_findings, read_verdicts, same_words
 from qwencoder_lsp.postprocess.patch import UNPARSABLE, hunks, own_part, refusal, reindent, whole_lines
 from qwencoder_lsp.postprocess.syntax import parse_errors, same_code
-from qwencoder_lsp.prompt.review import changes_text, findings_schema, windows
+from qwencoder_lsp.prompt.review import changes_text, findings_schema, verdicts_schema, windows
 from qwencoder_lsp.settings import Settings
 
 CHARS_PER_TOKEN = 2.4  # dense code; prose and indented code have more, so that an answer as long as its window fits max_tokens
@@ -56,8 +56,9 @@ class _Tally:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selection: Span | None = None) -> Review:
+async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selection: Span | None = None, *, refute: bool = True) -> Review:
     """The findings in `snapshot`, in the order of the text, at most `settings.review.max_findings`. selection: only in the lines that it touches.
+    refute: have the model judge each of its changes once more, and drop those that it takes back.
 
     Raises QwencoderError when there is no gateway or the model cannot answer, StaleDocument when a newer review of the document took over.
     Cancelling stops the generation.
@@ -71,7 +72,7 @@ async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selec
         if window.end - window.start > limit:
             tally.dropped["line too long to review"] += 1
             continue
-        for finding in await _review_window(snapshot, window, gateway, settings, tally):
+        for finding in await _review_window(snapshot, window, gateway, settings, tally, refute):
             place = (finding.span.start, finding.span.end)
             if place in findings:
                 tally.dropped["duplicate"] += 1
@@ -82,8 +83,8 @@ async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selec
     if len(kept) > most:
         tally.dropped["more than review.max_findings"] += len(kept) - most
     if not tally.answers:
-        return Review((), dict(tally.dropped))
-    return Review(tuple(kept[:most]), dict(tally.dropped), tally.answers[0].model, total_usage(tally.answers), total_timings(tally.answers))
+        return Review((), dict(+tally.dropped))
+    return Review(tuple(kept[:most]), dict(+tally.dropped), tally.answers[0].model, total_usage(tally.answers), total_timings(tally.answers))
 
 
 def _answer_size(settings: Settings) -> int:
@@ -91,7 +92,7 @@ def _answer_size(settings: Settings) -> int:
     return min(settings.review.max_tokens, max(SMALLEST_WINDOW, (settings.engine.context - SHORT_ANSWER) // 4))
 
 
-async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, settings: Settings, tally: _Tally) -> list[Finding]:
+async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, settings: Settings, tally: _Tally, refute: bool) -> list[Finding]:
     code = window.of(snapshot.text).replace("\r\n", "\n")
     request = ChatRequest(
         prompt("review", snapshot.root, settings).render(language=snapshot.language, code=code),
@@ -105,18 +106,22 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
     changes = _changes(snapshot, window, rewritten, tally.dropped)
     if not changes:
         return []
-    more = prompt("review_explain", snapshot.root, settings).render(changes=changes_text([(change.old, change.new) for change in changes]))
-    explained = await ask(
-        gateway,
-        replace(
-            request,
-            messages=(*request.messages, Message("assistant", rewritten.text), *more),
-            max_tokens=max(SHORT_ANSWER, _answer_size(settings)),
-            json_schema=findings_schema([change.quote for change in changes]),
-        ),
-    )
-    tally.answers.append(explained)
-    return _findings(explained.text, snapshot.text, changes, tally.dropped)
+    asked = replace(request, messages=(*request.messages, Message("assistant", rewritten.text)), max_tokens=max(SHORT_ANSWER, _answer_size(settings)))
+
+    async def judged(name: str, schema: str) -> str:
+        """The answer to a question about `changes`, from the KV of the turns before."""
+        more = prompt(name, snapshot.root, settings).render(changes=changes_text([(change.old, change.new) for change in changes]))
+        answer = await ask(gateway, replace(asked, messages=(*asked.messages, *more), json_schema=schema))
+        tally.answers.append(answer)
+        return answer.text
+
+    if refute:
+        stands = read_verdicts(await judged("review_refute", verdicts_schema(len(changes))), len(changes))
+        tally.dropped["refuted"] += stands.count(False)
+        changes = [change for change, stand in zip(changes, stands, strict=True) if stand]
+        if not changes:
+            return []
+    return _findings(await judged("review_explain", findings_schema([change.quote for change in changes])), snapshot.text, changes, tally.dropped)
 
 
 def _changes(snapshot: Snapshot, window: Span, answer: Answer, dropped: Counter[str]) -> list[_Change]:

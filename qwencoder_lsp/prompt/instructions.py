@@ -1,6 +1,6 @@
 """Instruction prompts: data files with versions go in, the messages of a conversation come out.
 
-Each file of `instructions/` is one prompt as TOML: `version`, `system` (absent in later turns of a conversation) and `user`, both Jinja templates.
+Each file of `texts/` is one prompt as TOML: `version`, `system` (absent in later turns of a conversation) and `user`, both Jinja templates.
 They run in a sandbox and see only the values that they are given; a value is never read as a template. A file of the same name in one of the given
 folders takes the place of ours: of the user, or of a workspace that the user trusts.
 """
@@ -26,7 +26,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-OURS = Path(__file__).parent / "instructions"
+OURS = Path(__file__).parent / "texts"
 LARGEST = 64 * 1024  # bytes of a file; more is no prompt
 _FENCE = re.compile("^ {0,3}(`{3,})", re.MULTILINE)
 

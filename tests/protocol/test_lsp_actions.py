@@ -17,8 +17,11 @@ SIMPLE = "def total(items):\n    return sum(items)\n"
 AT = between((5, 8), (5, 8))
 RULES = [
     {"contains": "simpler and easier", "text": f"```python\n{SIMPLE}```"},
-    {"contains": "a docstring", "text": f'```python\ndef total(items):\n    """Return the sum of the items."""\n    return 42\n```'},
-    {"contains": "Write tests", "text": "```python\nimport pytest\nfrom shop.cart import total\n\n\ndef test_total():\n    assert total([1]) == 1\n```"},
+    {"contains": "a docstring", "text": '```python\ndef total(items):\n    """Return the sum of the items."""\n    return 42\n```'},
+    {
+        "contains": "Write tests",
+        "text": "```python\nimport pytest\nfrom shop.cart import total\n\n\ndef test_total():\n    assert total([1]) == 1\n```",
+    },
     {"contains": "Instruction: use sum", "text": f"```python\n{SIMPLE}```"},
     {"contains": "Explain this", "text": "It **adds** the items."},
     {"contains": "missing types", "text": "```python\ndef total(items: list[int]) -> int:\n    return sum(items)\n```"},
@@ -208,7 +211,8 @@ def test_fix_all_repairs_what_can_be_repaired_and_says_how_much(tmp_path: Path) 
         {"contains": "undefined name 'aa'", "text": "I cannot."},
     ]
     theirs = [
-        {"range": between((line, 11), (line, 13)), "message": f"undefined name '{name}'", "source": "pyflakes"} for line, name in ((1, "aa"), (5, "bb"))
+        {"range": between((line, 11), (line, 13)), "message": f"undefined name '{name}'", "source": "pyflakes"}
+        for line, name in ((1, "aa"), (5, "bb"))
     ]
     with window(tmp_path, {"rules": rules}) as w:
         w.initialize(PUSHED)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from qwencoder_lsp.core.results import Severity
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
 from qwencoder_lsp.errors import EngineCrashed, StaleDocument
-from qwencoder_lsp.features.review import review
+from qwencoder_lsp.features import review as features_review
+from qwencoder_lsp.features.review_changes import regions, review_changes
 from qwencoder_lsp.gateway.protocol import ChatRequest, End, Event, Piece, Start
 from qwencoder_lsp.settings import Settings
+
+review = partial(features_review.review, refute=False)
 
 CODE = "def area(w, h):\n    return w + h\n\n\ndef first(xs):\n    return xs[1]\n"
 FIXED = CODE.replace("w + h", "w * h").replace("xs[1]", "xs[0]")
@@ -278,3 +282,49 @@ async def test_a_newer_review_of_the_document_ends_this_one() -> None:
 async def test_errors_of_the_gateway_reach_the_caller() -> None:
     with pytest.raises(EngineCrashed):
         await review(snapshot(), Endless("crash"), Settings())
+
+
+def verdicts(*originals: str, same: bool = False) -> str:
+    example = {"call": "area(2, 3)", "original_result": "5", "wanted_result": "5" if same else "6"}
+    return json.dumps({"verdicts": [{**example, "original": original} for original in originals]})
+
+
+async def test_changes_that_the_model_takes_back_are_neither_explained_nor_shown(scripted: Any) -> None:
+    gateway = scripted(fenced(FIXED), verdicts("wrong", "right"), explained("return w + h"))
+    result = await features_review.review(snapshot(), gateway, Settings())
+    assert [f.quote for f in result.findings] == ["return w + h"]
+    assert result.dropped == {"refuted": 1}
+    rewrite, refute, explain = gateway.requests
+    assert refute.messages[: len(rewrite.messages)] == rewrite.messages
+    assert explain.messages[:3] == refute.messages[:3], "both go on from the KV of the rewriting"
+    assert "return xs[1]" not in explain.messages[-1].content
+
+
+async def test_an_example_with_the_same_result_twice_refutes_a_change(scripted: Any) -> None:
+    gateway = scripted(fenced(FIXED), verdicts("wrong", "wrong", same=True))
+    result = await features_review.review(snapshot(), gateway, Settings())
+    assert (result.findings, result.dropped, len(gateway.requests)) == ((), {"refuted": 2}, 2)
+
+
+async def test_verdicts_that_cannot_be_read_refute_nothing(scripted: Any) -> None:
+    gateway = scripted(fenced(FIXED), "I think", explained("return w + h", "return xs[1]"))
+    assert len((await features_review.review(snapshot(), gateway, Settings())).findings) == 2
+
+
+async def test_a_review_of_a_change_keeps_findings_on_changed_lines_and_shows_the_function_around_them(scripted: Any) -> None:
+    text = CODE.replace("    return w + h\n", "    w = w + 0\n    return w + h\n")
+    at = text.index("    return w + h")
+    answer = "def area(w, h):\n    w = w\n    return w * h\n"
+    gateway = scripted(fenced(answer), "", explained("w = w + 0", "return w + h"))
+    result = await review_changes(snapshot(text), [Span(at, at + 17)], gateway, Settings())
+    assert [f.quote for f in result.findings if "return" in f.quote or f.span.end > at]
+    assert "xs[1]" not in gateway.requests[0].messages[-1].content
+    assert "w = w + 0" in gateway.requests[0].messages[-1].content
+
+
+def test_the_regions_of_a_change_do_not_overlap_and_hold_whole_functions() -> None:
+    first, second = CODE.index("return w"), CODE.index("return xs")
+    assert [span.of(CODE) for span in regions(snapshot(), [Span(first, first + 3)])] == ["def area(w, h):\n    return w + h\n"]
+    assert len(regions(snapshot(), [Span(first, first + 3), Span(second, second + 3)])) == 2
+    assert [span.of(CODE) for span in regions(snapshot(), [Span(first, second)])] == [CODE]
+    assert regions(snapshot("\n\n"), [Span(0, 1)]) == []

@@ -12,7 +12,8 @@ from qwencoder_lsp.settings import Settings
 CODE = "def f(a):\n    return a\n"
 SAMPLES: dict[str, Any] = {
     "language": "python", "code": CODE, "context": "import os\n", "line": "return a", "problem": "P", "refusal": "R", "task": "T", "example": "E",
-    "convention": "a docstring", "instruction": "I", "framework": "pytest", "importing": "Import it.", "path": "a.py", "diff": "-a\n+b\n", "changes": "1.\n",
+    "convention": "a docstring", "instruction": "I", "framework": "pytest", "importing": "Import it.", "path": "a.py", "diff": "-a\n+b\n",
+    "changes": "1.\n",
 }  # fmt: skip
 
 
