@@ -95,13 +95,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """All findings that survived verification, and what was dropped by reason."""
+    """All findings that survived verification, and what was dropped by reason. refuted: where the model took a finding back."""
 
     findings: tuple[Finding, ...]
     dropped: dict[str, int]
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    refuted: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

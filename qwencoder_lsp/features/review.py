@@ -54,6 +54,7 @@ class _Tally:
 
     answers: list[Answer] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    refuted: list[Span] = field(default_factory=list)
 
 
 async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selection: Span | None = None, *, refute: bool = True) -> Review:
@@ -82,9 +83,9 @@ async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selec
     most = settings.review.max_findings
     if len(kept) > most:
         tally.dropped["more than review.max_findings"] += len(kept) - most
-    if not tally.answers:
-        return Review((), dict(+tally.dropped))
-    return Review(tuple(kept[:most]), dict(+tally.dropped), tally.answers[0].model, total_usage(tally.answers), total_timings(tally.answers))
+    model = tally.answers[0].model if tally.answers else ""
+    usage, timings = total_usage(tally.answers), total_timings(tally.answers)
+    return Review(tuple(kept[:most]), dict(+tally.dropped), model, usage, timings, tuple(tally.refuted))
 
 
 def _answer_size(settings: Settings) -> int:
@@ -118,6 +119,7 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
     if refute:
         stands = read_verdicts(await judged("review_refute", verdicts_schema(len(changes))), len(changes))
         tally.dropped["refuted"] += stands.count(False)
+        tally.refuted += [change.span for change, stand in zip(changes, stands, strict=True) if not stand]
         changes = [change for change, stand in zip(changes, stands, strict=True) if stand]
         if not changes:
             return []
