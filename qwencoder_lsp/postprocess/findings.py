@@ -34,18 +34,6 @@ def read_findings(answer: str) -> list[RawFinding]:
     return [_raw(fields) for fields in _objects(answer, "findings")]
 
 
-def read_verdicts(answer: str, count: int) -> list[bool]:
-    """Of `count` changes, which stand: those whose original the model calls wrong and for which its example gives two different results.
-
-    What was cut off or cannot be read stands: nothing was said against it.
-    """
-    stands = []
-    for fields in _objects(answer, "verdicts"):
-        original, wanted = (str(fields.get(name, "")) for name in ("original_result", "wanted_result"))
-        stands.append(fields.get("original") != "right" and not (original and same_words(original, wanted)))
-    return (stands + [True] * count)[:count]
-
-
 def locate(text: str, quote: str, near: int, within: Span | None = None) -> Span | None:
     """Where `quote` stands in `text`: exactly, else with any white space between its tokens; None when it does not.
 

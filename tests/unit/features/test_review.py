@@ -203,7 +203,7 @@ async def test_the_same_change_in_two_overlapping_windows_is_one_finding(scripte
     windows = [request.messages[-1].content.split("```python\n")[1].split("\n```")[0] for request in seen.requests]
     shared = windows[1].splitlines()[3]
     assert shared in windows[0]
-    fix = shared.replace("use(", "used(")
+    fix = shared.replace("use(", "use(-")
     answers = [answer for window in windows for answer in _with_fix(window, shared, fix)]
     result = await review(snapshot(text), scripted(*answers), settings(max_tokens=256))
     assert [f.replacement for f in result.findings] == [fix.strip()]
@@ -284,31 +284,34 @@ async def test_errors_of_the_gateway_reach_the_caller() -> None:
         await review(snapshot(), Endless("crash"), Settings())
 
 
-def verdicts(*originals: str, same: bool = False) -> str:
-    example = {"call": "area(2, 3)", "original_result": "5", "wanted_result": "5" if same else "6"}
-    return json.dumps({"verdicts": [{**example, "original": original} for original in originals]})
-
-
 async def test_changes_that_the_model_takes_back_are_neither_explained_nor_shown(scripted: Any) -> None:
-    gateway = scripted(fenced(FIXED), verdicts("wrong", "right"), explained("return w + h"))
+    half = CODE.replace("w + h", "w * h")
+    gateway = scripted(fenced(FIXED), fenced(half), explained("return w + h"))
     result = await features_review.review(snapshot(), gateway, Settings())
     assert [f.quote for f in result.findings] == ["return w + h"]
     assert result.dropped == {"refuted": 1}
+    assert [span.of(CODE) for span in result.refuted] == ["return xs[1]"]
     rewrite, refute, explain = gateway.requests
-    assert refute.messages[: len(rewrite.messages)] == rewrite.messages
-    assert explain.messages[:3] == refute.messages[:3], "both go on from the KV of the rewriting"
-    assert "return xs[1]" not in explain.messages[-1].content
+    assert "return w * h" in refute.messages[-1].content
+    assert explain.messages[: len(rewrite.messages)] == rewrite.messages
+    assert "return xs[1]\n+" not in explain.messages[-1].content
 
 
-async def test_an_example_with_the_same_result_twice_refutes_a_change(scripted: Any) -> None:
-    gateway = scripted(fenced(FIXED), verdicts("wrong", "wrong", same=True))
+async def test_when_all_is_taken_back_nothing_is_explained(scripted: Any) -> None:
+    gateway = scripted(fenced(FIXED), fenced(CODE))
     result = await features_review.review(snapshot(), gateway, Settings())
     assert (result.findings, result.dropped, len(gateway.requests)) == ((), {"refuted": 2}, 2)
 
 
-async def test_verdicts_that_cannot_be_read_refute_nothing(scripted: Any) -> None:
-    gateway = scripted(fenced(FIXED), "I think", explained("return w + h", "return xs[1]"))
+@pytest.mark.parametrize("answer", ["I think", fenced(FIXED), fenced(CODE) + "…"])
+async def test_an_answer_without_code_the_same_code_or_half_of_it_refutes_nothing(scripted: Any, answer: str) -> None:
+    gateway = scripted(fenced(FIXED), answer, explained("return w + h", "return xs[1]"))
     assert len((await features_review.review(snapshot(), gateway, Settings())).findings) == 2
+
+
+async def test_a_change_that_uses_a_name_that_nothing_defines_is_dropped(scripted: Any) -> None:
+    gateway = scripted(fenced(CODE.replace("w + h", "w * height")))
+    assert (await review(snapshot(), gateway, Settings())).dropped == {"replacement refused: it uses names that nothing defines": 1}
 
 
 async def test_a_review_of_a_change_keeps_findings_on_changed_lines_and_shows_the_function_around_them(scripted: Any) -> None:
