@@ -25,6 +25,7 @@ from qwencoder_lsp.postprocess.syntax import GRAMMARS, parse_errors
 from qwencoder_lsp.settings import Settings
 
 LARGEST = 400_000  # code points of a file that is taken on when it was not named
+CODE = GRAMMARS.keys() - {"html", "css", "sql", "yaml", "markdown"}  # languages with bugs that a function can have
 SEVERITIES = [severity.value for severity in Severity]  # the worst first
 
 
@@ -91,12 +92,12 @@ def _work(paths: Sequence[Path], diff: str, staged: bool, patch: Path | None) ->
         changed = changes.patched_files(here, read_snapshot(patch).text)
     else:
         changed = changes.staged_files(here) if staged else changes.changed_files(here, diff)
-    return [_Work(c.path, as_snapshot(c.path, c.text), c.spans) for c in changed if c.spans and language_of(c.path.name) in GRAMMARS]
+    return [_Work(c.path, as_snapshot(c.path, c.text), c.spans) for c in changed if c.spans and language_of(c.path.name) in CODE]
 
 
 def _in_folder(folder: Path) -> list[Path]:
     """The source files of a folder in languages that can be checked."""
-    return [p for p in changes.listed_files(folder) if language_of(p.name) in GRAMMARS and p.stat().st_size <= LARGEST and _is_text(p)]
+    return [p for p in changes.listed_files(folder) if language_of(p.name) in CODE and p.stat().st_size <= LARGEST and _is_text(p)]
 
 
 def _is_text(path: Path) -> bool:

@@ -225,6 +225,13 @@ def test_fix_all_repairs_what_can_be_repaired_and_says_how_much(tmp_path: Path) 
     assert said == "Qwen-Coder fixed 1 of 2 problems."
 
 
+@pytest.mark.parametrize(("name", "expected"), [("Neovim", False), ("Visual Studio Code", True)])
+def test_neovim_which_forgets_its_buffers_over_the_workspace_is_not_offered_to_pull_it(tmp_path: Path, name: str, expected: bool) -> None:
+    with window(tmp_path, SCRIPT) as w:
+        offered = w.initialize(FULL, clientInfo={"name": name})["capabilities"]["diagnosticProvider"]
+    assert offered["workspaceDiagnostics"] is expected
+
+
 def test_a_finding_explains_itself_on_hover_and_a_workspace_pull_reports_it_once(tmp_path: Path) -> None:
     wrong, right = "return items[1]", "return items[0]"
     code = f"def first(items):\n    {wrong}\n"
