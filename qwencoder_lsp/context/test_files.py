@@ -15,6 +15,8 @@ LARGEST = 1 << 20  # bytes of a project file that is looked into
 MOST_DIRECTORIES = 2000  # looked through for a test file that exists already
 SKIPPED = {"node_modules", "target", "build", "dist", "vendor", "__pycache__", "venv"}
 SCRIPTS = {"javascript": "js", "javascriptreact": "jsx", "typescript": "ts", "typescriptreact": "tsx"}
+LANGUAGES = frozenset({"python", "go", "rust", "java", *SCRIPTS})
+"""The LSP ids of languages whose tests have a place."""
 
 
 @dataclass(frozen=True, slots=True)

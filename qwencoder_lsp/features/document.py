@@ -5,6 +5,7 @@ The words are the model's; the code around them stays as it is, since only the d
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from textwrap import dedent
 
@@ -41,12 +42,12 @@ async def document(snapshot: Snapshot, span: Span, gateway: Gateway, settings: S
     messages = prompt("document", snapshot.root, settings).render(**values)
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens, document=f"fix:{snapshot.uri}")
     answers = [await ask(gateway, request)]
-    edit = _edit(snapshot, function, answers[0].text)
+    edit = await asyncio.to_thread(_edit, snapshot, function, answers[0].text)
     if edit is None:
         task = f"write {convention(text, language)} for {function.name}"
         more = prompt("retry", snapshot.root, settings).render(refusal="there is no documentation of the function in it", task=task)
         answers.append(await ask(gateway, replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))))
-        edit = _edit(snapshot, function, answers[1].text)
+        edit = await asyncio.to_thread(_edit, snapshot, function, answers[1].text)
     if edit is None:
         raise AnswerError("The model wrote no documentation that could be used.", "Ask again, or choose a larger model (model.chat).")
     return Fix((edit,), f"Document {function.name}", answers[0].model, total_timings(answers), len(answers))

@@ -5,12 +5,13 @@ The file and the framework follow from the project's layout, never from an answe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import dedent
 
-from qwencoder_lsp.context.test_files import TestFile, test_file
+from qwencoder_lsp.context.test_files import LANGUAGES, TestFile, test_file
 from qwencoder_lsp.core.prompt import Message
 from qwencoder_lsp.core.report import Timings
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
@@ -47,11 +48,9 @@ class Tests:
         return apply_edits(self.before, self.edits)
 
 
-def place(snapshot: Snapshot) -> TestFile | None:
-    """Where tests of this document would go; None when that is not known. Does not ask the model."""
-    if snapshot.path is None or snapshot.root is None:
-        return None
-    return test_file(Path(snapshot.path), Path(snapshot.root), snapshot.language)
+def possible(snapshot: Snapshot) -> bool:
+    """Whether there may be a place for tests of this document. Looks at nothing on disk."""
+    return snapshot.path is not None and snapshot.root is not None and snapshot.language in LANGUAGES
 
 
 async def generate_tests(snapshot: Snapshot, span: Span, read: Callable[[Path], str | None], gateway: Gateway, settings: Settings) -> Tests:
@@ -60,7 +59,7 @@ async def generate_tests(snapshot: Snapshot, span: Span, read: Callable[[Path], 
     Raises RequestError when there is no place for tests or the code is too long, AnswerError when no answer of the model could be used, and whatever
     QwencoderError the gateway raises. Cancelling stops the generation.
     """
-    target = place(snapshot)
+    target = await asyncio.to_thread(_place, snapshot)
     if target is None:
         raise RequestError("There is no known place for tests of this file.", "Open the project's folder, and a file in a language with tests.")
     region = code_at(snapshot, span, settings)
@@ -77,14 +76,18 @@ async def generate_tests(snapshot: Snapshot, span: Span, read: Callable[[Path], 
     before = snapshot.text if target.inline else read(target.path)
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens, document=f"tests:{snapshot.uri}")
     answers = [await ask(gateway, request)]
-    edits, refused = _verified(snapshot, before, answers[0])
+    edits, refused = await asyncio.to_thread(_verified, snapshot, before, answers[0])
     if refused:
         more = prompt("retry", snapshot.root, settings).render(refusal=refused, task=f"write tests with {target.framework}")
         answers.append(await ask(gateway, replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))))
-        edits, refused = _verified(snapshot, before, answers[1])
+        edits, refused = await asyncio.to_thread(_verified, snapshot, before, answers[1])
     if refused:
         raise AnswerError(f"The model's tests cannot be used: {refused}.", "Ask again, or choose a larger model (model.chat).")
     return Tests(target.path, before is None, before or "", edits, target.framework, answers[0].model, total_timings(answers), len(answers))
+
+
+def _place(snapshot: Snapshot) -> TestFile | None:
+    return test_file(Path(snapshot.path), Path(snapshot.root), snapshot.language) if snapshot.path and snapshot.root else None
 
 
 def _verified(snapshot: Snapshot, before: str | None, answer: Answer) -> tuple[tuple[Edit, ...], str | None]:

@@ -8,6 +8,7 @@ of editors; edits nothing.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -108,7 +109,7 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
     )
     rewritten = await ask(gateway, request)
     tally.answers.append(rewritten)
-    changes = _changes(snapshot, window, rewritten, tally.dropped)
+    changes = await asyncio.to_thread(_changes, snapshot, window, rewritten, tally.dropped)  # takes a second in a very long file
     if not changes:
         return []
     if refute:

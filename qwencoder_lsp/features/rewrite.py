@@ -7,6 +7,7 @@ defines, leave nothing out, and keep what the task does not touch. After a refus
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
@@ -58,18 +59,19 @@ async def rewrite(snapshot: Snapshot, region: Span, task: Task, title: str, gate
     messages = prompt(task.prompt, snapshot.root, settings).render(**values)
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens, document=f"fix:{snapshot.uri}")
     answers = [await ask(gateway, request)]
-    edits, refused = verified(snapshot, region, answers[0], task)
+    edits, refused = await asyncio.to_thread(verified, snapshot, region, answers[0], task)
     if refused:
         more = prompt("retry", snapshot.root, settings).render(refusal=refused, task=task.words)
         answers.append(await ask(gateway, replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))))
-        edits, refused = verified(snapshot, region, answers[1], task)
+        edits, refused = await asyncio.to_thread(verified, snapshot, region, answers[1], task)
     if refused:
         raise AnswerError(f"The model's answer cannot be used: {refused}.", "Ask again after an edit, or choose a larger model (model.chat).")
     return Fix(edits, title, answers[0].model, total_timings(answers), len(answers))
 
 
 def verified(snapshot: Snapshot, region: Span, answer: Answer, task: Task) -> tuple[tuple[Edit, ...], str | None]:
-    """The edits of an answer, and why they cannot be used, as the end of a sentence."""
+    """The edits of an answer, and why they cannot be used, as the end of a sentence. In a file of ten thousand lines this takes a second, so it is
+    called in a thread: keys must be answered meanwhile."""
     code = code_block(answer.text)
     if answer.cut:
         return (), "it was cut off before its end"

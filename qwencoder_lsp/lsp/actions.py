@@ -141,7 +141,7 @@ class Actions:
             self._action(f"{title} with Qwen-Coder", f"{REFACTOR_KIND}.{name}", RefactorTarget(document.uri, document.revision, span, name))
             for name, title in offers.items()
         ]
-        if (function or span.start < span.end) and self._session.editor.edits_other_files and generate_tests.place(snapshot):
+        if (function or span.start < span.end) and self._session.editor.edits_other_files and generate_tests.possible(snapshot):
             title = f"Write tests for {function.name if function else 'the selection'} with Qwen-Coder"
             actions.append(self._action(title, TESTS_KIND, RefactorTarget(document.uri, document.revision, span, TESTS)))
         return actions
