@@ -17,7 +17,7 @@ from qwencoder_lsp.context import changes
 from qwencoder_lsp.core.languages import language_of
 from qwencoder_lsp.core.results import Review, Severity
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
-from qwencoder_lsp.errors import RequestError, StaleDocument
+from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.features.review import review as review_document
 from qwencoder_lsp.features.review_changes import review_changes
 from qwencoder_lsp.gateway.client import GatewayClient
@@ -48,7 +48,7 @@ def review(
     fix: Annotated[bool, typer.Option("--fix", help="Write the suggested changes into the files.")] = False,
     model: Model = "",
 ) -> None:
-    """Review files or a change. Exit code 1 when there are findings of the severity of --fail-on or worse. Findings are suspicions, not proofs."""
+    """Review files or a change (experimental: findings are suspicions). Exit code 1 when there are some of the severity of --fail-on or worse."""
     if format_ not in FORMATS or fail_on not in [*SEVERITIES, "never"]:
         raise RequestError(f"--format is one of {', '.join(FORMATS)}; --fail-on is one of {', '.join(SEVERITIES)}, never.", "Correct it.")
     if sum(map(bool, (paths, diff, staged, patch))) != 1:
@@ -75,12 +75,9 @@ async def _run(work: Sequence[_Work], client: GatewayClient, chosen: Settings) -
 
 
 async def _review(one: _Work, client: GatewayClient, chosen: Settings) -> Review:
-    try:
-        if one.spans is None:
-            return await review_document(one.snapshot, client, chosen)
-        return await review_changes(one.snapshot, one.spans, client, chosen)
-    except StaleDocument:  # an editor reviews the same file
-        return Review((), {"reviewed elsewhere at the same time": 1})
+    if one.spans is None:
+        return await review_document(one.snapshot, client, chosen)
+    return await review_changes(one.snapshot, one.spans, client, chosen)
 
 
 def _work(paths: Sequence[Path], diff: str, staged: bool, patch: Path | None) -> list[_Work]:

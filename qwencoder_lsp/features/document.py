@@ -40,7 +40,7 @@ async def document(snapshot: Snapshot, span: Span, gateway: Gateway, settings: S
         raise RequestError(f"{function.name} is too long to be documented.", "Raise review.max_tokens.")
     values = {"language": language, "code": dedent(code), "convention": convention(text, language), "example": example(text, language, function)}
     messages = prompt("document", snapshot.root, settings).render(**values)
-    request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens, document=f"fix:{snapshot.uri}")
+    request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens)
     answers = [await ask(gateway, request)]
     edit = await asyncio.to_thread(_edit, snapshot, function, answers[0].text)
     if edit is None:

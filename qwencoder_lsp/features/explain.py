@@ -35,7 +35,7 @@ async def explain(
     messages = prompt("explain", snapshot.root, settings).render(
         language=snapshot.language, code=code, context=context(snapshot.text, region), problem=problem
     )
-    request = ChatRequest(messages, model=settings.model.chat, max_tokens=MAX_TOKENS, document=f"explain:{snapshot.uri}")
+    request = ChatRequest(messages, model=settings.model.chat, max_tokens=MAX_TOKENS)
     answer = await collect(gateway.chat(request), grown)
     if answer.replaced:
         raise StaleDocument("A newer request for the same document took the place of this one.")

@@ -74,7 +74,7 @@ async def generate_tests(snapshot: Snapshot, span: Span, read: Callable[[Path], 
         importing=target.importing,
     )
     before = snapshot.text if target.inline else read(target.path)
-    request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens, document=f"tests:{snapshot.uri}")
+    request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens)
     answers = [await ask(gateway, request)]
     edits, refused = await asyncio.to_thread(_verified, snapshot, before, answers[0])
     if refused:

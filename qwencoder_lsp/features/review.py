@@ -105,7 +105,6 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
         model=settings.model.chat,
         max_tokens=settings.review.max_tokens,
         priority="REVIEW",
-        document=f"review:{snapshot.uri}",
     )
     rewritten = await ask(gateway, request)
     tally.answers.append(rewritten)

@@ -57,7 +57,7 @@ async def rewrite(snapshot: Snapshot, region: Span, task: Task, title: str, gate
     code = region.of(snapshot.text).replace("\r\n", "\n")
     values = {"language": snapshot.language, "code": dedent(code), "context": context(snapshot.text, region), **task.values}
     messages = prompt(task.prompt, snapshot.root, settings).render(**values)
-    request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens, document=f"fix:{snapshot.uri}")
+    request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens)
     answers = [await ask(gateway, request)]
     edits, refused = await asyncio.to_thread(verified, snapshot, region, answers[0], task)
     if refused:

@@ -157,10 +157,10 @@ class Actions:
         return actions
 
     def _reviews(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
-        actions = [_command_action("Review this file with Qwen-Coder", REVIEW_KIND, REVIEW, [document.uri])]
+        actions = [_command_action("Review this file with Qwen-Coder (experimental)", REVIEW_KIND, REVIEW, [document.uri])]
         if params.range.start != params.range.end:
             part = [document.uri, range_as_json(params.range)]
-            actions.append(_command_action("Review the selection with Qwen-Coder", SELECTION_KIND, REVIEW, part))
+            actions.append(_command_action("Review the selection with Qwen-Coder (experimental)", SELECTION_KIND, REVIEW, part))
         return actions
 
     def _action(
