@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from qwencoder_lsp import __version__
 from qwencoder_lsp.core.results import Finding, Severity
@@ -143,8 +144,6 @@ def _all(files: Sequence[Reviewed]) -> list[tuple[Reviewed, Finding]]:
 
 
 def _uri(path: str) -> str:
-    from urllib.parse import quote
-
     return ("file://" if path.startswith("/") else "") + quote(path)
 
 

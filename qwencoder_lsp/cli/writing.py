@@ -6,6 +6,8 @@ import difflib
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ import typer
 from qwencoder_lsp.cli.files import read_snapshot, shown, write
 from qwencoder_lsp.cli.options import Model, settings, with_gateway
 from qwencoder_lsp.context import changes
-from qwencoder_lsp.core.text import Snapshot, Span
+from qwencoder_lsp.core.text import Snapshot, Span, apply_edits
 from qwencoder_lsp.errors import AnswerError, RequestError
 from qwencoder_lsp.features.commit_message import commit_message as message_of
 from qwencoder_lsp.features.document import document
@@ -60,7 +62,7 @@ def docs(
     for path in paths:
         snapshot = read_snapshot(path)
         chosen = settings(model, Path(snapshot.root) if snapshot.root else None)
-        after = with_gateway(chosen, lambda client, s=snapshot, c=chosen: _documented(s, client, c))  # type: ignore[misc]  # bound in this round
+        after = with_gateway(chosen, partial(_documented, snapshot, chosen))
         if write_ and after != snapshot.text:
             write(path, after, over=snapshot.text)
         elif not write_:
@@ -77,12 +79,8 @@ def commit_message(model: Model = "") -> None:
         print(f"The change is long: {unseen} characters of it were not looked at.", file=sys.stderr)
 
 
-async def _documented(snapshot: Snapshot, client: GatewayClient, chosen: Settings) -> str:
+async def _documented(snapshot: Snapshot, chosen: Settings, client: GatewayClient) -> str:
     """The text with its functions documented, from the last to the first, so that places stay."""
-    from dataclasses import replace
-
-    from qwencoder_lsp.core.text import apply_edits
-
     now = snapshot
     for function in reversed([f for f in functions(snapshot.text, snapshot.language) if not f.documented]):
         try:

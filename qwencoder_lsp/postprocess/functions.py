@@ -16,6 +16,8 @@ from qwencoder_lsp.postprocess.syntax import FUNCTIONS, parse
 
 _NOTED = re.compile(r"\b(TODO|FIXME)\b|NotImplemented|not implemented|\bunimplemented!|\btodo!", re.IGNORECASE)
 _NOTHING = ("pass", "...")
+_WRAPPERS = ("decorated_definition", "export_statement", "variable_declarator", "lexical_declaration", "variable_declaration", "template_declaration")
+_ABOVE = 20  # lines of decorators that still belong to a function
 _DOCUMENTS = ("/**", "///", "/*!", "//", "#")
 
 
@@ -88,10 +90,6 @@ def _function(node: Node, source: bytes, language: str) -> Function:
         unfinished=_unfinished(node, body),
         typed=_typed(node, language),
     )
-
-
-_WRAPPERS = ("decorated_definition", "export_statement", "variable_declarator", "lexical_declaration", "variable_declaration", "template_declaration")
-_ABOVE = 20  # lines of decorators that still belong to a function
 
 
 def _text(node: Node) -> str:
