@@ -72,6 +72,18 @@ class Review(_Section):
     on_save: bool = Field(False, description="Review a file each time it is saved.", json_schema_extra=PROJECT)
     max_findings: int = Field(10, ge=1, le=100, description="Most findings shown per file.", json_schema_extra=PROJECT)
     max_tokens: int = Field(1024, ge=64, le=8192, description="Longest review or fix answer, in tokens.", json_schema_extra=USER)
+    preview: bool = Field(
+        False, description="Have the editor show each edit of a code action for confirmation, where it can.", json_schema_extra=PROJECT
+    )
+    lenses: bool = Field(False, description="Show explain, test and document above each function.", json_schema_extra=PROJECT)
+
+
+class Prompts(_Section):
+    """Instruction prompts: `prompts/NAME.toml` in the user's settings directory takes the place of ours."""
+
+    trusted: tuple[str, ...] = Field(
+        (), description="Workspace folders whose own prompts, .qwencoder/prompts/NAME.toml, are used.", json_schema_extra=USER
+    )
 
 
 class Model(_Section):
@@ -129,6 +141,7 @@ class Settings(_Section):
 
     completion: Completion = Field(default_factory=Completion)
     review: Review = Field(default_factory=Review)
+    prompts: Prompts = Field(default_factory=Prompts)
     model: Model = Field(default_factory=Model)
     engine: Engine = Field(default_factory=Engine)
     gateway: Gateway = Field(default_factory=Gateway)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from qwencoder_lsp.cli import batch, completion, models, service, trace
+from qwencoder_lsp.cli import batch, completion, models, review, service, trace, writing
 from qwencoder_lsp.cli.bench import bench
 from qwencoder_lsp.cli.demo import demo
 from qwencoder_lsp.errors import QwencoderError, RequestError, SettingsError
@@ -34,6 +34,10 @@ app.command(epilog="Example: qwencoder-lsp stop")(service.stop)
 app.command(epilog="Example: qwencoder-lsp status --json")(service.status)
 app.command(epilog="Example: qwencoder-lsp logs --tail 50 --follow")(service.logs)
 app.command(epilog="Example: qwencoder-lsp complete src/app.py:12:9 --json")(completion.complete)
+app.command(epilog="Example: qwencoder-lsp review --diff main --format github --fail-on error")(review.review)
+app.command(epilog="Example: qwencoder-lsp tests src/cart.py:12 --write --run 'python -m pytest -q'")(writing.tests)
+app.command(epilog="Example: qwencoder-lsp docs src/cart.py --write")(writing.docs)
+app.command("commit-message", epilog="Example: qwencoder-lsp commit-message")(writing.commit_message)
 app.command(epilog="Example: qwencoder-lsp bench --model qwencoder-1.5b")(bench)
 app.command(epilog="Example: qwencoder-lsp demo --model qwencoder-1.5b")(demo)
 trace_commands.command("last", epilog="Example: qwencoder-lsp trace last --limit 5")(trace.last)

@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
+from qwencoder_lsp.cli.files import read_snapshot
 from qwencoder_lsp.cli.options import Json, Model, settings, with_gateway
-from qwencoder_lsp.core.languages import language_of
 from qwencoder_lsp.core.results import Completion
-from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.features.complete import complete as complete_at
 
@@ -24,7 +23,7 @@ def complete(
 ) -> None:
     """Print what would be suggested at a place. With --json also the reason, the tokens and the times of gather, render, generate and finish."""
     path, line, column = _parse(place)
-    snapshot = _read(path)
+    snapshot = read_snapshot(path)
     chosen = settings(model, Path(snapshot.root) if snapshot.root else None)
     offset = _offset(snapshot.text, line, column)
     answer = with_gateway(chosen, lambda client: complete_at(snapshot, offset, client, chosen, explicit=True))
@@ -46,18 +45,6 @@ def _parse(place: str) -> tuple[Path, int, int]:
     if not (path and line.isdecimal() and rest.isdecimal() and int(line) and int(rest)):
         raise RequestError(f"{place!r} is not FILE:LINE:COL.", "For example: src/app.py:12:9")
     return Path(path), int(line), int(rest)
-
-
-def _read(path: Path) -> Snapshot:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise RequestError(f"{path} is not UTF-8 text.", "Convert it first.") from None
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read ({error.strerror}).", "Correct the path.") from error
-    absolute = path.absolute()
-    root = str(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else None
-    return Snapshot(absolute.as_uri(), text, language_of(path.name), str(absolute), root)
 
 
 def _offset(text: str, line: int, column: int) -> int:

@@ -12,11 +12,23 @@ from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
 from tests.bench.monkey import run as monkey
 from tests.bench.quiet import run as quiet
+from tests.bench.repair import fix, review
 from tests.bench.tools import run as tools
 from tests.bench.typing import run as typing
 
 SMALL = {"startup": startup, "plumbing": plumbing}
-LARGE = {"engine": engine, "soak": soak, "typing": typing, "fim": fim, "cursor": cursor, "quiet": quiet, "monkey": monkey, "tools": tools}
+LARGE = {
+    "engine": engine,
+    "soak": soak,
+    "typing": typing,
+    "fim": fim,
+    "cursor": cursor,
+    "quiet": quiet,
+    "monkey": monkey,
+    "review": review,
+    "fix": fix,
+    "tools": tools,
+}
 
 
 def main() -> int:
