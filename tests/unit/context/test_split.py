@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwencoder_lsp.context.gather import gather
-from qwencoder_lsp.context.split import MOST_TYPED, Splits, line_start
+from qwencoder_lsp.context.split import MOST_TYPED, Split, Splits, line_start
 from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.settings import Settings
