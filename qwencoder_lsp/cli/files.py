@@ -43,14 +43,15 @@ def write(path: Path, text: str, *, over: str | None) -> None:
         now = path.read_bytes() if path.exists() else None
         if now != (None if over is None else over.encode("utf-8")):
             raise RequestError(f"{path} was changed meanwhile, so it was not written.", "Run the command again.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        target = path.resolve()  # a link stays a link
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode("utf-8"))
-            temporary.chmod(path.stat().st_mode & 0o7777 if now is not None else 0o666 & ~_umask())
-            temporary.replace(path.resolve())
+            temporary.chmod(target.stat().st_mode & 0o7777 if now is not None else 0o666 & ~_umask())
+            temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,7 +87,7 @@ class Explanations:
         return editor.can("workspace.text_document_content") and editor.can("window.show_document.support")
 
     async def _as_file(self, text: str) -> None:
-        file = await asyncio.to_thread(_write, f"explanation-{next(self._numbers)}.md", text)
+        file = await asyncio.to_thread(_write, text)
         if not await self._session.editor.open(file.as_uri()):
             self._session.editor.show(types.MessageType.Info, f"The explanation is in {file}.")
 
@@ -116,16 +118,23 @@ class _Page:
         await self._editor.refresh_content(self._uri)
 
 
-def _write(name: str, text: str) -> Path:
-    """A file that only the user can read, in a directory that goes with the session; the oldest ones make room."""
+def _write(text: str) -> Path:
+    """A file that only the user can read, in a directory that goes with the session; the oldest ones make room. Raises RequestError."""
     folder = paths.runtime_dir() / "explanations"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for old in sorted(folder.glob("*.md"), key=lambda p: p.stat().st_mtime)[: -(KEPT - 1)]:
-        old.unlink(missing_ok=True)
-    number, file = 0, folder / name
-    while file.exists():  # of another window, or an earlier one
-        number += 1
-        file = folder / f"{Path(name).stem}-{number}.md"
-    file.touch(mode=0o600)
-    file.write_text(text, "utf-8")
-    return file
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for old in sorted(folder.glob("*.md"), key=_age, reverse=True)[KEPT - 1 :]:
+            old.unlink(missing_ok=True)
+        descriptor, file = tempfile.mkstemp(dir=folder, prefix="explanation-", suffix=".md")  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as error:
+        raise RequestError(f"The explanation cannot be written to {folder} ({error.strerror}).", "Make room there and ask again.") from error
+    return Path(file)
+
+
+def _age(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:  # another window has taken it away meanwhile
+        return 0.0
