@@ -96,7 +96,9 @@ def _place(snapshot: Snapshot) -> TestFile | None:
 def _verified(snapshot: Snapshot, before: str | None, answer: Answer) -> tuple[tuple[Edit, ...], str | None]:
     code = code_block(answer.text)
     if answer.cut:
-        return (), "it was cut off before its end"
+        code = _whole_part(code or "", snapshot.language)
+    if answer.cut and not CHECKS.search(code or ""):
+        return (), "it was cut off before its end; write fewer tests"
     if not code or not code.strip():
         return (), "there is no code block in it"
     text, language = before or "", snapshot.language
@@ -109,3 +111,13 @@ def _verified(snapshot: Snapshot, before: str | None, answer: Answer) -> tuple[t
     if not CHECKS.search(code):
         return (), "it checks nothing"
     return edits, None
+
+
+def _whole_part(code: str, language: str) -> str:
+    """What of code that was cut off is whole: all before the last line at the margin from which on it does not parse. Empty when nothing is."""
+    lines = code.split("\n")
+    for at in range(len(lines) - 1, 0, -1):
+        part = "\n".join(lines[:at])
+        if lines[at][:1].strip() and not parse_errors(part, language):
+            return part
+    return ""

@@ -23,7 +23,7 @@ RULES = [
     {"contains": "For each change tell", "text": json.dumps(FOUND)},
     {"contains": "fails its tests", "text": f"```python\n{CODE.replace(WRONG, RIGHT)}```"},
     {"contains": "Write a docstring", "text": '```python\ndef last(items):\n    """Return the last item."""\n    return items[0]\n```'},
-    {"contains": "Write tests", "text": "```python\nfrom app import first\n\n\ndef test_first():\n    assert first([7, 8]) == 8\n```"},
+    {"contains": "short tests", "text": "```python\nfrom app import first\n\n\ndef test_first():\n    assert first([7, 8]) == 8\n```"},
     {"contains": "commit message", "text": "```\nReturn the first item.\n\nIt returned the second.\n```"},
 ]
 

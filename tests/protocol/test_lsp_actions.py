@@ -19,7 +19,7 @@ RULES = [
     {"contains": "simpler and easier", "text": f"```python\n{SIMPLE}```"},
     {"contains": "a docstring", "text": '```python\ndef total(items):\n    """Return the sum of the items."""\n    return 42\n```'},
     {
-        "contains": "Write tests",
+        "contains": "short tests",
         "text": "```python\nimport pytest\nfrom shop.cart import total\n\n\ndef test_total():\n    assert total([1]) == 1\n```",
     },
     {"contains": "Instruction: use sum", "text": f"```python\n{SIMPLE}```"},

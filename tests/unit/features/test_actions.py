@@ -133,7 +133,7 @@ async def test_tests_are_for_the_file_that_the_project_has_for_them(scripted: An
         (fenced("def test_a():\n    assert area(1, 2)\n"), "nothing defines"),
         (fenced("def test_a():\n    pass\n"), "checks nothing"),
         ("none", "no code block"),
-        (fenced(TESTS) + "…", "cut off"),
+        (fenced("from shape import area\n\n\ndef test_area():\n    assert ") + "…", "cut off"),
     ],
 )
 async def test_tests_that_cannot_be_used_are_asked_for_once_more_and_then_refused(scripted: Any, tmp_path: Path, answer: str, reason: str) -> None:
@@ -141,6 +141,12 @@ async def test_tests_that_cannot_be_used_are_asked_for_once_more_and_then_refuse
     with pytest.raises(AnswerError, match=reason):
         await generate_tests(snapshot(folder=tmp_path), HERE, lambda _: None, gateway, Settings())
     assert len(gateway.requests) == 2
+
+
+async def test_of_tests_that_were_cut_off_the_whole_ones_are_kept(scripted: Any, tmp_path: Path) -> None:
+    gateway = scripted("```python\n" + TESTS + "\n\ndef test_more():\n    assert area(…")
+    made = await generate_tests(snapshot(folder=tmp_path), HERE, lambda _: None, gateway, Settings())
+    assert made.after == TESTS
 
 
 async def test_a_file_without_a_project_has_no_place_for_tests(scripted: Any) -> None:
