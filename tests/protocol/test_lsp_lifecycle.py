@@ -27,14 +27,16 @@ def test_the_capabilities_are_announced_whatever_the_client_says_of_itself(tmp_p
     assert capabilities["completionProvider"] == {"triggerCharacters": ["."]}
     assert capabilities["codeActionProvider"]["resolveProvider"] is True
     assert "quickfix" in capabilities["codeActionProvider"]["codeActionKinds"]
-    assert capabilities["diagnosticProvider"]["workspaceDiagnostics"] is False
+    assert capabilities["diagnosticProvider"]["workspaceDiagnostics"] is True
     assert capabilities["textDocumentSync"]["change"] == 2
     assert capabilities["textDocumentSync"]["openClose"] is True
     assert capabilities["textDocumentSync"]["save"] == {"includeText": False}
     assert capabilities["positionEncoding"] == "utf-16"
     assert capabilities["workspace"]["workspaceFolders"]["supported"] is True
     assert all(command.startswith("qwencoder.") for command in capabilities["executeCommandProvider"]["commands"])
-    assert {"qwencoder.accepted", "qwencoder.review", "qwencoder.downloadModel"} <= set(capabilities["executeCommandProvider"]["commands"])
+    assert {"qwencoder.accepted", "qwencoder.review", "qwencoder.edit", "qwencoder.refactor", "qwencoder.explain", "qwencoder.downloadModel"} <= set(
+        capabilities["executeCommandProvider"]["commands"]
+    )
 
 
 def test_nothing_heavy_is_imported_before_initialize_is_answered(tmp_path: Path) -> None:
