@@ -56,6 +56,9 @@ class Guard:
         self._clients: dict[int, _Client] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # a websocket, of which the application has none: it says so itself
+            await self._app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         if refusal := self._stranger(scope, headers):
             await refusal(scope, receive, send)
