@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.errors import DownloadError
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.pull import pull
 from qwencoder_lsp.models.store import path_of
+
+settings.register_profile("qwencoder", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("qwencoder")
 
 SHARED_MODELS = path_of(find("qwencoder-0.5b")).parent  # of the user, not of a test's home
 

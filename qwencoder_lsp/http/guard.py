@@ -56,6 +56,9 @@ class Guard:
         self._clients: dict[int, _Client] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # a websocket, of which the application has none: it says so itself
+            await self._app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         if refusal := self._stranger(scope, headers):
             await refusal(scope, receive, send)
@@ -86,7 +89,7 @@ class Guard:
         if origin and scope["method"] not in SAFE and not re.fullmatch(ORIGINS, origin):
             return JSONResponse(shape(f"Pages of {origin!r} may not ask this service.", "invalid_request_error", "origin"), 403)
         if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > self._limits.body:
-            return JSONResponse(shape(_too_large(self._limits.body), "invalid_request_error", "body_too_large"), 413, {"connection": "close"})
+            return JSONResponse(shape(_too_large(self._limits.body), "invalid_request_error", "body_too_large"), 413)  # the rest is read and dropped
         return None
 
     def _who(self, headers: Headers) -> int | None:
@@ -129,7 +132,7 @@ class _Body:
             self._left -= len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
             if self._left < 0:
-                raise HTTPException(413, _too_large(self._limit), {"connection": "close"})
+                raise HTTPException(413, _too_large(self._limit))
         return message
 
 
