@@ -3,12 +3,13 @@
 A snapshot and the cursor go in, PromptParts come out. Text travels with "\\n" as its only line ending, whatever the document uses. The parts are
 bounded in characters only so that a keystroke does not carry a large document; the token budgets are cut later, where the tokenizer is.
 The start of the prefix is anchored: it moves in big steps from line start to line start, so that it stays the same while someone types.
-Nothing here grows with the size of the document, except copying the part that is sent.
+Secrets become placeholders. Nothing here grows with the size of the document, except copying the part that is sent.
 """
 
 from __future__ import annotations
 
 from qwencoder_lsp.context.repository import locate
+from qwencoder_lsp.context.secrets import redact, redact_kept
 from qwencoder_lsp.context.split import Split, Splits, line_start
 from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.core.text import Snapshot
@@ -28,14 +29,14 @@ def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits |
             splits.put(snapshot.uri, split)
     place = locate(snapshot.path, snapshot.root)
     return PromptParts(
-        prefix=split.prefix.replace("\r\n", "\n"),
-        suffix=split.suffix.replace("\r\n", "\n"),
+        prefix=redact_kept(split.prefix).replace("\r\n", "\n"),
+        suffix=redact_kept(split.suffix).replace("\r\n", "\n"),
         path=place.path,
         repo=place.repo,
         language=snapshot.language,
         prefix_omitted=split.start,
         suffix_omitted=max(0, len(text) - offset - len(split.suffix)),
-        typed=text[split.cut : offset].replace("\r\n", "\n"),
+        typed=redact(text[split.cut : offset]).replace("\r\n", "\n"),
     )
 
 

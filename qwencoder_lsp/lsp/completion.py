@@ -41,6 +41,7 @@ ANSWERED = frozenset(
         Reason.SHOWN,
         Reason.EMPTY,
         Reason.UNSURE,
+        Reason.SECRET,
         Reason.BREAKS_SYNTAX,
         Reason.NEXT_LINE,
         Reason.REPEATS_PREFIX,
