@@ -6,16 +6,17 @@ it again. Not for several threads at once.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from qwencoder_lsp.context.imports import key
 from qwencoder_lsp.context.store import MIGRATIONS, location
 
+LOOK_S = 0.2  # so often it is looked whether the file is still the same one
 _DEFINITION = 'SELECT s.file, f.path, s.name, s.kind, s.container, s.line, s."end", s.signature, s.doc FROM symbols s JOIN files f ON f.id = s.file'
 
 
@@ -62,6 +63,7 @@ class Index:
         self._path = location(root)
         self._db: sqlite3.Connection | None = None
         self._inode = 0
+        self._look_again = 0.0
 
     def definitions(self, name: str, limit: int) -> list[Definition]:
         """Where `name` is defined, in any file."""
@@ -177,8 +179,11 @@ class Index:
         return db.execute(query, values) if db is not None else ()
 
     def _opened(self) -> sqlite3.Connection | None:
+        if self._db is not None and monotonic() < self._look_again:
+            return self._db
+        self._look_again = monotonic() + LOOK_S
         try:
-            inode = os.stat(self._path).st_ino
+            inode = self._path.stat().st_ino
         except OSError:
             self.close()
             return None
