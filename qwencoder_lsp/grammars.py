@@ -22,6 +22,11 @@ GRAMMARS = {
     "ruby": ("tree_sitter_ruby", "language"),
     "php": ("tree_sitter_php", "language_php"),
     "shellscript": ("tree_sitter_bash", "language"),
+    "html": ("tree_sitter_html", "language"),
+    "css": ("tree_sitter_css", "language"),
+    "sql": ("tree_sitter_sql", "language"),
+    "yaml": ("tree_sitter_yaml", "language"),
+    "markdown": ("tree_sitter_markdown", "language"),
 }
 """LSP language id -> (module, function that returns the grammar)."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from qwencoder_lsp.context.repository import locate
 from qwencoder_lsp.context.secrets import redact, redact_kept
 from qwencoder_lsp.context.split import Split, Splits, line_start
-from qwencoder_lsp.core.prompt import PromptParts
+from qwencoder_lsp.core.prompt import PromptParts, Snippet
 from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.settings import Settings
 
@@ -19,8 +19,8 @@ PREFIX, SUFFIX = 32_768, 8_192  # characters when no token limit is set: about 8
 PER_TOKEN = 6  # more characters than a token of source code has on average (3 to 4), so that the token limit decides
 
 
-def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits | None = None) -> PromptParts:
-    """The parts around `offset` (0 to the length of the text). splits: where those of earlier keystrokes are kept."""
+def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits | None = None, snippets: tuple[Snippet, ...] = ()) -> PromptParts:
+    """The parts around `offset` (0 to the length of the text). splits: where those of earlier keystrokes are kept. snippets: of other places."""
     text = snapshot.text
     split = splits.get(snapshot.uri, text, offset) if splits else None
     if split is None:
@@ -34,6 +34,7 @@ def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits |
         path=place.path,
         repo=place.repo,
         language=snapshot.language,
+        snippets=snippets,
         prefix_omitted=split.start,
         suffix_omitted=max(0, len(text) - offset - len(split.suffix)),
         typed=redact(text[split.cut : offset]).replace("\r\n", "\n"),

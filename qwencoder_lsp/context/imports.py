@@ -18,7 +18,8 @@ _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """names: bound name -> name in the imported file ("" where it is the file itself). ends: how the paths of possible files end, the likeliest first."""
+    """names: bound name -> name in the imported file ("" where it is the file itself). ends: how the paths of possible files end, the likeliest
+    first."""
 
     names: tuple[tuple[str, str], ...]
     ends: tuple[str, ...]
@@ -99,7 +100,7 @@ def _go(statement: str, path: str) -> Import | None:
     if not strings:
         return None
     parts = strings[0].split("/")
-    alias = statement.split('"')[0].strip()
+    alias = statement.split('"', maxsplit=1)[0].strip()
     return Import(((alias or parts[-1], ""),), ("/".join(parts[-2:]) + "/*.go", parts[-1] + "/*.go"))
 
 

@@ -1,7 +1,7 @@
 """Keeps the index of one workspace folder true: a first scan, then what changed.
 
-Paths go in, the store is brought up to date. Only one process at a time does this for a folder; it holds a lock. It works file by file and asks before
-each of them whether it may go on, so that it can stand aside while someone types.
+Paths go in, the store is brought up to date. Only one process at a time does this for a folder; it holds a lock. It works file by file and asks
+before each of them whether it may go on, so that it can stand aside while someone types.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Scan:
 class Indexer:
     """The writer of one folder's index.
 
-    may_go_on: called before each file; it may wait, and raises whatever ends the work. Raises IndexUnavailable when another process holds the lock, or the
-    index cannot be opened.
+    may_go_on: called before each file; it may wait, and raises whatever ends the work. Raises IndexUnavailable when another process holds the lock,
+    or the index cannot be opened.
     """
 
     def __init__(self, root: Path, may_go_on: Callable[[], None] = lambda: None) -> None:

@@ -1,8 +1,8 @@
 """The indexing process of a window: `python -m qwencoder_lsp.context.indexing [--watch] FOLDER...`.
 
 Standard input: one JSON object per line: {"changed": [absolute paths]}, {"pause": seconds} while someone types, {"stop": true} to give up the scan.
-Standard output: one JSON object per line, a Report. The process ends with its input. It runs when nobody else wants the processor. A folder that another
-process keeps is tried again now and then, so that it is kept on when that one ends.
+Standard output: one JSON object per line, a Report. The process ends with its input. It runs when nobody else wants the processor. A folder that
+another process keeps is tried again now and then, so that it is kept on when that one ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ UNWATCHED = frozenset({".git", "node_modules", "__pycache__", ".venv", ".mypy_ca
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where a folder stands. state: "scanning", "ready", "elsewhere" (another process keeps it), "stopped" or "failed"; done and total count files."""
+    """Where a folder stands. state: "scanning", "ready", "elsewhere" (another process keeps it), "stopped" or "failed".
+
+    done and total count files.
+    """
 
     folder: str
     state: str
@@ -41,7 +44,7 @@ class Report:
     message: str = ""
 
 
-class _Stopped(Exception):  # noqa: N818 - the user's wish, not an error
+class _Stopped(Exception):
     """The user gave up the scan."""
 
 
@@ -74,7 +77,7 @@ class Keeper:
 
     def __init__(self, folders: Iterable[Path], pace: Pace) -> None:
         self._pace = pace
-        self._waiting = {folder: 0.0 for folder in folders}  # when to try again
+        self._waiting = dict.fromkeys(folders, 0.0)  # when to try again
         self._kept: dict[Path, Indexer] = {}
         self._last: dict[Path, Report] = {}
 

@@ -67,7 +67,8 @@ def outline(text: str, language: str) -> Outline:
 
 
 def chunks(count: int, symbols: tuple[Symbol, ...]) -> list[tuple[int, int]]:
-    """Line ranges that cover `count` lines: cut in front of definitions where that gives LEAST_CHUNK lines or more, and at MOST_CHUNK at the latest."""
+    """Line ranges that cover `count` lines: cut in front of definitions where that gives LEAST_CHUNK lines or more, and at MOST_CHUNK at the
+    latest."""
     starts = sorted({s.line for s in symbols if s.end - s.line > 1 or not s.container})
     cuts = [0]
     for start in [*starts, count]:
@@ -148,7 +149,7 @@ def _piece(source: bytes, node: Node) -> str:
 
 @cache
 def _query(language: str) -> Query | None:
-    found = grammar(language)
+    found = grammar(language) if language in QUERIES else None
     return Query(found, QUERIES[language]) if found is not None else None
 
 

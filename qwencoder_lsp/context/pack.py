@@ -1,6 +1,7 @@
 """Chooses from ranked candidates what fits a token budget, and keeps the choice while it is good.
 
-Candidates go in, snippets come out, and what was left out. Pure. Tokens are estimated by characters here: the exact cut is made where the tokenizer is.
+Candidates go in, snippets come out, and what was left out. Pure. Tokens are estimated by characters here: the exact cut is made where the tokenizer
+is.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def pack(candidates: Sequence[Candidate], budget: int) -> Pack:
 
 
 def follow(old: Pack, new: Pack, candidates: Sequence[Candidate]) -> Pack:
-    """The pack to use next: the old one while it is still good, so that what the model has read stays; otherwise the new one, with the snippets that both
-    have in their old order first.
+    """The pack to use next: the old one while it is still good, so that what the model has read stays; otherwise the new one, with the snippets
+    that both have in their old order first.
 
     Good means: its pieces have, by today's scores, KEEP of the value of the new one.
     """

@@ -1,7 +1,7 @@
 """What defines a name, by language: tree-sitter queries.
 
-Each match captures the definition under its kind and the name under `name`; `import` captures whole import statements. Kinds: function, method, class,
-type, interface, enum, module, variable, constant, field, macro. Syntax: https://tree-sitter.github.io/tree-sitter/using-parsers/queries/
+Each match captures the definition under its kind and the name under `name`; `import` captures whole import statements. Kinds: function, method,
+class, type, interface, enum, module, variable, constant, field, macro. Syntax: https://tree-sitter.github.io/tree-sitter/using-parsers/queries/
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ _C = """
     (pointer_declarator declarator: (type_identifier) @name)
     (array_declarator declarator: (type_identifier) @name)
     (function_declarator declarator: (parenthesized_declarator (pointer_declarator declarator: (type_identifier) @name)))
-    (pointer_declarator declarator: (function_declarator declarator: (parenthesized_declarator (pointer_declarator declarator: (type_identifier) @name))))
+    (pointer_declarator declarator: (function_declarator declarator:
+        (parenthesized_declarator (pointer_declarator declarator: (type_identifier) @name))))
     (function_declarator declarator: (type_identifier) @name)
 ]) @type
 (field_declaration declarator: [
@@ -145,7 +146,8 @@ _C = """
     (pointer_declarator declarator: (pointer_declarator declarator: (field_identifier) @name))
     (array_declarator declarator: (field_identifier) @name)
     (function_declarator declarator: (parenthesized_declarator (pointer_declarator declarator: (field_identifier) @name)))
-    (pointer_declarator declarator: (function_declarator declarator: (parenthesized_declarator (pointer_declarator declarator: (field_identifier) @name))))
+    (pointer_declarator declarator: (function_declarator declarator:
+        (parenthesized_declarator (pointer_declarator declarator: (field_identifier) @name))))
 ]) @field
 (declaration declarator: [
     (init_declarator declarator: (identifier) @name)

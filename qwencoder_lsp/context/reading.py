@@ -1,7 +1,7 @@
 """Questions to the index of a workspace folder. Reads beside the process that writes; opens the file again when that made it anew.
 
-Names, words and paths go in, rows come out. A method raises sqlite3.Error when the file is damaged or locked; `Index.close` then lets the next question open
-it again. Not for several threads at once.
+Names, words and paths go in, rows come out. A method raises sqlite3.Error when the file is damaged or locked; `Index.close` then lets the next
+question open it again. Not for several threads at once.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ class Index:
 
     def file(self, path: str) -> int | None:
         """The number of the file at `path`."""
-        row = next(iter(self._rows("SELECT id FROM files WHERE path = ?", (path,))), None)
-        return row[0] if row else None
+        for (id_,) in self._rows("SELECT id FROM files WHERE path = ?", (path,)):
+            return int(id_)
+        return None
 
     def imported(self, ends: Sequence[str], near: str) -> int | None:
         """The number of the file whose path has one of these ends (context.imports); of several the one nearest to the file `near`."""
@@ -94,7 +95,7 @@ class Index:
                 rows = self._rows("SELECT id, path FROM files WHERE key = ?", (key(end),))
             fit = [(id_, path) for id_, path in rows if end.endswith("*.go") or path == end or path.endswith("/" + end)]
             if fit:
-                return min(fit, key=lambda f: (-_shared(f[1], near), len(f[1])))[0]
+                return int(min(fit, key=lambda f: (-_shared(f[1], near), len(f[1])))[0])
         return None
 
     def importers(self, path: str, limit: int) -> list[tuple[int, str]]:
@@ -148,7 +149,8 @@ class Index:
         return hits[:limit]
 
     def symbols(self, query: str, limit: int) -> list[Definition]:
-        """The symbols whose name has the letters of `query` in this order: equal names first, then beginnings, parts, and the rest, short ones first."""
+        """The symbols whose name has the letters of `query` in this order: equal names first, then beginnings, parts, and the rest, short ones
+        first."""
         pattern = "%" + "%".join(_like(c) for c in query) + "%"
         part = f"%{_like(query)}%"
         order = r"ORDER BY s.name <> ?1 COLLATE NOCASE, s.name NOT LIKE ?2 ESCAPE '\', s.name NOT LIKE ?3 ESCAPE '\', length(s.name), f.path, s.line"

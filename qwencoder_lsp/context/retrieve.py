@@ -1,7 +1,7 @@
 """Finds in the index what helps at the cursor, and ranks it.
 
-A cursor goes in, candidates with score and reason come out, the best first. Sources: definitions of what is used near the cursor, first those that the
-file imports; the members of types and modules that are at hand; chunks with the rarest words of the place; files that import or test this one.
+A cursor goes in, candidates with score and reason come out, the best first. Sources: definitions of what is used near the cursor, first those that
+the file imports; the members of types and modules that are at hand; chunks with the rarest words of the place; files that import or test this one.
 Each source's scores were set so that one list can be cut anywhere: 1 is a definition that is used on the cursor's line.
 """
 
@@ -171,7 +171,8 @@ class Retrieval:
                     yield self._candidate(definition, "definitions", f"{name} is used", score)
 
     def _from_here(self, name: str, weight: float) -> Iterable[Candidate]:
-        """The same document's own definitions, where they are out of sight. The index may be older than the text: it is taken from the index all the same."""
+        """The same document's own definitions, where they are out of sight. The index may be older than the text: it is taken from the index all
+        the same."""
         file = self._index.file(self._here.path)
         if file is not None:
             for definition in self._index.definitions_in(file, name)[:1]:

@@ -79,7 +79,8 @@ _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,30}://[^\s:/@\"'<>{}$%]*:(?P<val
 _HEADER = re.compile(r"(?i)\b(?:authorization[\"']?\s*[:=,]\s*[\"']?)?(?:bearer|basic)\s+(?P<value>[A-Za-z0-9+/_\-.=~]{20,})")
 
 _NAMES = ("passw", "pwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "accesskey", "access_key", "access-key", "credential",
-          "private_key", "privatekey", "auth_key", "authkey", "encryption_key", "signing_key", "client_key", "account_key", "license_key")  # fmt: skip
+          "private_key", "privatekey", "auth_key", "authkey", "encryption_key", "signing_key", "client_key", "account_key",
+          "license_key")  # fmt: skip
 _KEYS = "(?:access|private|auth|encryption|signing|client|account|license)"
 _NAME = rf"(?i:[\w.\-]{{0,64}}(?:passw|pwd|pass\b|passphrase|secret|token|api[_\-]?key|credential|{_KEYS}[_\-]?key)[\w.\-]{{0,40}})"
 _QUOTED = re.compile(

@@ -1,7 +1,7 @@
-"""The snippets that a window's completions carry: found while nobody types, then kept as they are until something clearly better is known.
+"""The snippets that a window's completions carry, from its index and from what was edited lately.
 
-Documents and cursors go in, packs come out. A keystroke only reads what was chosen before (`current`); `look` does the work and may run in a thread of its
-own; `adopt` is called once the model has read the new pack, so that no keystroke waits for that either.
+A document, a cursor and the pack in use go in, the pack to use next comes out: the same one until something clearly better is known. Not for the
+path of a keystroke: features.reader asks while nobody types, and uses the answer once the model has read it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cachetools import LRUCache
-
 from qwencoder_lsp.context.candidates import Candidate, Here
 from qwencoder_lsp.context.pack import Pack, follow, pack
-from qwencoder_lsp.context.reading import Index
+from qwencoder_lsp.context.reading import Definition, Index
 from qwencoder_lsp.context.retrieve import Retrieval
 from qwencoder_lsp.context.secrets import redact
-from qwencoder_lsp.core.prompt import Snippet
 from qwencoder_lsp.core.text import Snapshot
 
 log = logging.getLogger(__name__)
 
-DOCUMENTS = 32
 VISIBLE_ABOVE, VISIBLE_BELOW = 2500, 700  # code points around the cursor that every machine's prompt shows
 EDIT_LINES = 7  # on both sides of an edit
 EDIT_SCORE, EDIT_FADES = 0.8, 0.75  # of the latest edit, and for each one before it
@@ -53,25 +49,22 @@ class Look:
 
 
 class Surroundings:
-    """The packs of one window's documents."""
+    """The indexes of one window's folders."""
 
     def __init__(self) -> None:
-        self._packs: LRUCache[str, Pack] = LRUCache(DOCUMENTS)
         self._indexes: dict[str, Index] = {}
-        self._one = threading.Lock()  # SQLite's connection and the packs are used from several threads, one after the other
+        self._one = threading.Lock()  # a connection to SQLite is used by one thread at a time
 
-    def current(self, uri: str) -> tuple[Snippet, ...]:
-        """The snippets for a completion in this document now."""
-        return self._packs.get(uri, Pack()).snippets
-
-    def look(self, snapshot: Snapshot, offset: int, budget: int, edits: Sequence[Touched] = (), limit_s: float = math.inf) -> Look:
-        """The pack that would be best at `offset`, in `budget` tokens; the old one while that is still good. edits: the latest first."""
+    def look(
+        self, snapshot: Snapshot, offset: int, budget: int, old: Pack | None = None, edits: Sequence[Touched] = (), limit_s: float = math.inf
+    ) -> Look:
+        """The pack for a cursor at `offset`, in `budget` tokens: `old` while that is still good. edits: the latest first."""
         began = time.perf_counter()
         if snapshot.root is None or snapshot.path is None or not Path(snapshot.path).is_relative_to(snapshot.root):
             return Look(Pack(), ())
         here = here_at(snapshot, offset)
         with self._one:
-            index = self._indexes.setdefault(snapshot.root, Index(Path(snapshot.root)))
+            index = self.index(snapshot.root)
             late: list[str] = []
             found = [c for c in _edited(edits, snapshot) if not _seen(c, here)]
             try:
@@ -83,16 +76,24 @@ class Surroundings:
                 index.close()
                 late = ["index"]
             found.sort(key=lambda c: -c.score)
-            chosen = follow(self._packs.get(snapshot.uri, Pack()), pack(found, budget), found)
+            chosen = follow(old or Pack(), pack(found, budget), found)
         return Look(chosen, tuple(found), tuple(late), (time.perf_counter() - began) * 1000)
 
-    def adopt(self, uri: str, chosen: Pack) -> None:
-        """Use this pack from now on."""
-        self._packs[uri] = chosen
+    def index(self, root: str) -> Index:
+        """The index of a workspace folder."""
+        return self._indexes.setdefault(root, Index(Path(root)))
 
-    def forget(self, uri: str) -> None:
-        """The document was closed."""
-        self._packs.pop(uri, None)
+    def symbols(self, roots: Sequence[str], query: str, limit: int) -> list[tuple[str, Definition]]:
+        """The symbols of these folders that fit `query` best, with their folders; none where an index cannot be read."""
+        found: list[tuple[str, Definition]] = []
+        with self._one:
+            for root in roots:
+                try:
+                    found += [(root, symbol) for symbol in self.index(root).symbols(query, limit)]
+                except sqlite3.Error as error:
+                    log.info("the index cannot be read (%s)", type(error).__name__)
+                    self.index(root).close()
+        return found[:limit]
 
 
 def here_at(snapshot: Snapshot, offset: int) -> Here:

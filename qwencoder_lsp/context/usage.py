@@ -26,17 +26,20 @@ _DECLARATIONS = (
     re.compile(r"\bwith\s+(?P<type>[^\W\d][\w.]*)\([^\n]*\)\s+as\s+(?P<name>[^\W\d]\w*)\b"),
 )
 _CLASS = re.compile(r"(?m)^([ \t]*)(?:export\s+|default\s+|abstract\s+|public\s+|final\s+)*class\s+(\w+)([^\n{:]*(?:\([^)]*\))?)")
-_KEYWORDS = frozenset(
-    "and as assert async await break case catch class const continue def default del do elif else enum except export extends false finally fn for from func "
-    "function global go if impl implements import in interface is lambda let match mod mut new nil none nonlocal not null or package pass private protected "
-    "public pub raise return self static struct super switch then this throw true try type typeof use using var void where while with yield int str bool "
-    "float list dict set tuple string number boolean char long short double any object print len range string none optional".split()
-)
+_WORDS_OF_LANGUAGES = """
+and as assert async await break case catch class const continue def default del do elif else enum except export extends false finally fn for from
+func function global go if impl implements import in interface is lambda let match mod mut new nil none nonlocal not null or package pass private
+protected public pub raise return self static struct super switch then this throw true try type typeof use using var void where while with yield int
+str bool float list dict set tuple string number boolean char long short double any object print len range string none optional
+"""
+_KEYWORDS = frozenset(_WORDS_OF_LANGUAGES.split())
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """words: name -> weight in (0, 2]. receiver: the variable that a member of is being written, with what is written of the member. members: pairs of
+    """What is used. words: name -> weight in (0, 2].
+
+    receiver, member: the variable of which a member is being written, and what is written of the member. members: pairs of
     a variable or module and a member of it that stand near the cursor."""
 
     words: dict[str, float]
@@ -87,7 +90,7 @@ def type_of(variable: str, text: str, offset: int) -> str:
 
 
 def _type_name(value: str) -> str:
-    last = value.split("::", maxsplit=1)[0].split(".")[-1]
+    last = value.split("::", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1]
     return "" if last.lower() in _KEYWORDS else last
 
 

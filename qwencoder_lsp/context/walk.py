@@ -1,7 +1,7 @@
 """The files of a workspace folder that belong into an index, and their text.
 
-A folder goes in; paths with size and time come out, and for each of them its text or why it has none. Nothing outside the folder is reached: links are
-not followed, as git does not. What vanishes or cannot be read meanwhile is passed over.
+A folder goes in; paths with size and time come out, and for each of them its text or why it has none. Nothing outside the folder is reached: links
+are not followed, as git does not. What vanishes or cannot be read meanwhile is passed over.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ MAX_BYTES = 1 << 20  # of a source file; larger ones are data or generated
 MAX_OTHER_BYTES = 128 << 10  # of a file in no programming language: text, configuration
 MAX_LINE, MAX_MEAN_LINE = 20_000, 400  # code points; longer ones are minified
 VIRTUAL = "pyvenv.cfg"  # a Python environment, whatever its directory is called
-PROSE = frozenset({"plaintext", "markdown", "json", "yaml", "toml", "html", "css", "sql"})
-_DATA = frozenset(
-    ".csv .tsv .lock .log .map .svg .ipynb .po .pot .mo .min.js .min.css .bundle.js .snap .dat .out .diff .patch .srt  .bib .ics .vcf "
-    ".png .jpg .jpeg .gif .ico .webp .pdf .zip .gz .bz2 .xz .zst .7z .tar .whl .jar .class .so .a .o .dll .dylib .exe .bin .pyc .pyd .wasm .gguf "
-    ".ttf .otf .woff .woff2 .eot .mp3 .mp4 .wav .ogg .webm .mov .avi .npy .npz .pkl .parquet .db .sqlite .sqlite3 .onnx .pt .safetensors".split()
-)
+PROSE = frozenset({"plaintext", "markdown", "restructuredtext", "latex", "json", "yaml", "toml", "ini", "html", "css", "xml", "sql"})
+_DATA_SUFFIXES = """
+.csv .tsv .lock .log .map .svg .ipynb .po .pot .mo .min.js .min.css .bundle.js .snap .dat .out .diff .patch .srt .bib .ics .vcf .png .jpg .jpeg .gif
+.ico .webp .pdf .zip .gz .bz2 .xz .zst .7z .tar .whl .jar .class .so .a .o .dll .dylib .exe .bin .pyc .pyd .wasm .gguf .ttf .otf .woff .woff2 .eot
+.mp3 .mp4 .wav .ogg .webm .mov .avi .npy .npz .pkl .parquet .db .sqlite .sqlite3 .onnx .pt .safetensors
+"""
+_DATA = frozenset(_DATA_SUFFIXES.split())
 _LOCK_FILES = frozenset(
     {"package-lock.json", "pnpm-lock.yaml", "yarn.lock", "Cargo.lock", "poetry.lock", "uv.lock", "Gemfile.lock", "composer.lock", "go.sum"}
 )

@@ -172,7 +172,7 @@ def test_a_whole_disk_or_home_is_not_indexed(folder: Path) -> None:
 
 
 def test_the_work_can_be_stopped_and_goes_on_where_it_was(root: Path) -> None:
-    class Stop(Exception):  # noqa: N818 - not an error
+    class Stop(Exception):
         pass
 
     asked = 0

@@ -52,13 +52,33 @@ def test_python_definitions_have_place_signature_and_docstring() -> None:
 @pytest.mark.parametrize(
     ("language", "text", "names"),
     [
-        ("javascript", "/** Adds. */\nexport function add(a, b) { const x = 1; return a }\nclass A { #p = 1; m() {} }\nconst f = () => 1, g = 2;\n", "add A #p m f g"),
-        ("typescript", "interface I { a: string; m(): void }\ntype T = I;\nenum E { X, Y = 2 }\nnamespace N { export const c = 1 }\n", "I a m T E X Y N c"),
+        (
+            "javascript",
+            "/** Adds. */\nexport function add(a, b) { const x = 1; return a }\nclass A { #p = 1; m() {} }\nconst f = () => 1, g = 2;\n",
+            "add A #p m f g",
+        ),
+        (
+            "typescript",
+            "interface I { a: string; m(): void }\ntype T = I;\nenum E { X, Y = 2 }\nnamespace N { export const c = 1 }\n",
+            "I a m T E X Y N c",
+        ),
         ("typescriptreact", "export const App = () => <div/>;\nabstract class B { abstract q(): void }\n", "App B q"),
-        ("go", "package p\ntype S struct { F int }\nfunc (s *S) M() {}\nfunc F2() { var x = 1 }\nconst C = 1\nvar V = 2\ntype I interface { Do() }\n", "S F M F2 C V I Do"),
-        ("rust", "pub struct P { x: i32 }\nimpl P { fn new() -> P { todo!() } }\nenum E { A }\ntrait T { fn t(&self); }\nmacro_rules! m { () => {} }\n", "P x new E A T t m"),
+        (
+            "go",
+            "package p\ntype S struct { F int }\nfunc (s *S) M() {}\nfunc F2() { var x = 1 }\nconst C = 1\nvar V = 2\ntype I interface { Do() }\n",
+            "S F M F2 C V I Do",
+        ),
+        (
+            "rust",
+            "pub struct P { x: i32 }\nimpl P { fn new() -> P { todo!() } }\nenum E { A }\ntrait T { fn t(&self); }\nmacro_rules! m { () => {} }\n",
+            "P x new E A T t m",
+        ),
         ("java", "class A { int f; A() {} void m() { int x; } enum E { ONE } }\nrecord R(int a) {}\n", "A f A m E ONE R"),
-        ("c", "#define N 1\nstruct s { int a; char *b; };\ntypedef int (*fn)(void);\nint *f(void) { int local; return 0; }\nstatic int g;\nint h(int);\n", "N s a b fn f g h"),
+        (
+            "c",
+            "#define N 1\nstruct s { int a; char *b; };\ntypedef int (*fn)(void);\nint *f(void) { int local; return 0; }\nstatic int g;\nint h(int);\n",
+            "N s a b fn f g h",
+        ),
         ("cpp", "namespace n { class A { public: void m(); int f_; }; }\nvoid n::A::m() {}\ntemplate <class T> struct B {};\n", "n A m f_ m B"),
         ("c", "// a header\nnamespace n {\nclass A { void m(); };\n}\n", "n A m"),
         ("csharp", "namespace N { class A { int f; public int P { get; set; } void M() {} } interface I {} }\n", "N A f P M I"),
@@ -76,7 +96,7 @@ def test_the_comment_in_front_of_a_definition_is_its_documentation() -> None:
 
 
 def test_every_language_with_a_query_has_a_grammar() -> None:
-    assert QUERIES.keys() == GRAMMARS.keys()
+    assert QUERIES.keys() <= GRAMMARS.keys()
 
 
 def test_a_language_without_a_grammar_has_no_outline() -> None:
