@@ -48,7 +48,7 @@ def _python(statement: str, path: str) -> list[Import]:
         names = [_as(item) for item in match[3].split(",") if item.strip()]
         own = Import(tuple((bound, name) for name, bound in names), _py_ends(module)) if module else None
         parts = [Import(((bound, ""),), _py_ends(f"{module}/{name}" if module else name)) for name, bound in names if name != "*"]
-        return [*([own] if own else []), *parts]  # a name that is imported may be a module itself
+        return [*parts, *([own] if own else [])]  # a name that is imported may be a module itself
     if match := re.match(r"\s*import\s+(.*)", text):
         pairs = [_as(item) for item in match[1].split(",") if item.strip()]
         return [Import(((bound if bound != name else name.split(".")[-1], ""),), _py_ends(name.replace(".", "/"))) for name, bound in pairs]

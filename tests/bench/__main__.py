@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import plumbing, soak, startup
+from tests.bench import context, index, plumbing, soak, startup
 from tests.bench.cursor import run as cursor
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
@@ -15,7 +15,17 @@ from tests.bench.quiet import run as quiet
 from tests.bench.typing import run as typing
 
 SMALL = {"startup": startup, "plumbing": plumbing}
-LARGE = {"engine": engine, "soak": soak, "typing": typing, "fim": fim, "cursor": cursor, "quiet": quiet, "monkey": monkey}
+LARGE = {
+    "engine": engine,
+    "soak": soak,
+    "typing": typing,
+    "fim": fim,
+    "cursor": cursor,
+    "quiet": quiet,
+    "monkey": monkey,
+    "index": index,
+    "context": context,
+}
 
 
 def main() -> int:
