@@ -66,7 +66,7 @@ def follow(old: Pack, new: Pack, candidates: Sequence[Candidate]) -> Pack:
 
     Good means: its pieces have, by today's scores, KEEP of the value of the new one.
     """
-    today = {c.place: c.score for c in candidates}
+    today = {c.place: c.score for c in reversed(candidates)}
     value = sum(today.get(c.place, 0.0) for c in old.chosen)
     if old.snippets and value >= KEEP * sum(c.score for c in new.chosen):
         return old

@@ -1,7 +1,7 @@
 """`python -m tests.bench context --folder DIR`: what other files are worth: calls and attributes whose definition is in another file of the package.
 
-Each hole is the rest of a line from such a name on, in a file that is indexed without it. Asked with no context, with llama.vim's ring (64-line chunks of
-files that were open), with plain BM25 over 64-line chunks, and with ours; the same model, the same budget of context tokens, greedy.
+Each hole is the rest of a line from such a name on, in a file that is indexed without it. Asked with no context, with llama.vim's ring (64-line
+chunks of files that were open), with plain BM25 over 16-line chunks, and with ours; the same model, the same budget of context tokens, greedy.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _uses(text: str, root: Path, file: Path) -> list[tuple[int, int]]:
         starts.append(starts[-1] + len(line) + 1)
     found = []
     for node in ast.walk(tree):
-        at = None
+        at: ast.Name | ast.Attribute | None = None
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
             at = node.func
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:

@@ -78,7 +78,8 @@ def test_a_folder_that_is_none_is_an_error(shop: Path) -> None:
 
 
 def test_the_index_of_another_process_is_left_to_it(shop: Path) -> None:
-    code = f"from pathlib import Path; from qwencoder_lsp.context.indexer import Indexer; i = Indexer(Path({str(shop)!r})); print(1, flush=True); input()"
+    hold = f"i = Indexer(Path({str(shop)!r})); print(1, flush=True); input()"
+    code = f"from pathlib import Path; from qwencoder_lsp.context.indexer import Indexer; {hold}"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         other.stdout.readline()

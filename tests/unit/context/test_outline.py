@@ -76,7 +76,7 @@ def test_python_definitions_have_place_signature_and_docstring() -> None:
         ("java", "class A { int f; A() {} void m() { int x; } enum E { ONE } }\nrecord R(int a) {}\n", "A f A m E ONE R"),
         (
             "c",
-            "#define N 1\nstruct s { int a; char *b; };\ntypedef int (*fn)(void);\nint *f(void) { int local; return 0; }\nstatic int g;\nint h(int);\n",
+            "#define N 1\nstruct s { int a; char *b; };\ntypedef int (*fn)(void);\nint *f(void) { int x; return 0; }\nstatic int g;\nint h(int);\n",
             "N s a b fn f g h",
         ),
         ("cpp", "namespace n { class A { public: void m(); int f_; }; }\nvoid n::A::m() {}\ntemplate <class T> struct B {};\n", "n A m f_ m B"),

@@ -27,10 +27,16 @@ FILES = {
     ),
     "shop/other.py": "def connect(url):\n    return None\n",
     "shop/rates.py": "SHIPPING_SURCHARGE = 3\n\n\ndef shipping_rate(weight):\n    return weight * SHIPPING_SURCHARGE\n",
-    "shop/report.py": "from shop.rates import shipping_rate\n\n\ndef monthly_shipping_report(orders):\n    totals = [shipping_rate(o) for o in orders]\n    return sum(totals)\n",
+    "shop/report.py": (
+        "from shop.rates import shipping_rate\n\n\ndef monthly_shipping_report(orders):\n"
+        "    totals = [shipping_rate(o) for o in orders]\n    return sum(totals)\n"
+    ),
     "tests/test_cart.py": "def test_total():\n    assert total_of_cart(1) == 2\n",
     "web/api.ts": "export function loadOrder(id: number): Order { return get(id) }\nexport interface Order { id: number; lines: string[] }\n",
-    "web/view.ts": "import { loadOrder, Order } from './api';\n\nexport async function show(id: number) {\n  const order: Order = await loadOrder(id);\n  \n}\n",
+    "web/view.ts": (
+        "import { loadOrder, Order } from './api';\n\nexport async function show(id: number) {\n"
+        "  const order: Order = await loadOrder(id);\n  \n}\n"
+    ),
 }  # fmt: skip
 
 
