@@ -119,7 +119,8 @@ def _measure(root: Path, sample: int, rng: random.Random) -> dict[str, Any]:
     return {
         "lines": first["lines"], "files": first["files"], "lines_per_s": first["lines"] / first["seconds"], "lines_per_cpu_s": first["lines"] / cpu,
         "memory_mb": memory, "warm_start_s": warm, "warm_start_cpu_s": warm_own, "warm_process_cpu_s": warm_cpu,
-        "reindex_p95_ms": _p95(edits), "reindex_p95_cpu_ms": _p95(edits_cpu), "retrieval_p95_ms": _p95(asked), "retrieval_p95_cpu_ms": _p95(asked_cpu),
+        "reindex_p95_ms": _p95(edits), "reindex_p95_cpu_ms": _p95(edits_cpu),
+        "retrieval_p95_ms": _p95(asked), "retrieval_p95_cpu_ms": _p95(asked_cpu),
         "index_mb": status["bytes"] / 1e6, "symbols": status["symbols"],
     }  # fmt: skip
 
