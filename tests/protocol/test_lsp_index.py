@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def names(w: Window, query: str) -> list[str]:
 def test_symbols_of_the_workspace_are_found_with_their_place(tmp_path: Path, project: Path) -> None:
     with window(tmp_path) as w:
         start(w, project)
-        assert wait(lambda: names(w, "shiprate") == ["shiprate"], 60)
+        assert wait(lambda: names(w, "shiprate") == ["shipping_rate"], 60)
         symbol = w.request("workspace/symbol", {"query": "shipping"})[0]
     assert symbol["location"]["uri"] == (project / "rates.py").as_uri()
     assert symbol["location"]["range"]["start"] == {"line": 0, "character": 0}
@@ -71,9 +72,14 @@ def test_after_a_rest_completions_know_the_definition_in_another_file(tmp_path: 
         assert w.inline(4, 11, cart.as_uri())["items"][0]["insertText"].strip() == "return 0"
         assert wait(lambda: any(t["feature"] == "context" for t in w.request("qwencoder/trace", {"limit": 5})), 60)
 
+        width, versions = [11], itertools.count(2)
+
         def known() -> bool:
-            w.change((4, 11), (4, 11), " ", cart.as_uri())
-            answer = w.inline(4, 11, cart.as_uri())
+            version = next(versions)
+            line = f"    cost_{version} = "
+            w.change((4, 0), (4, width[0]), line, cart.as_uri(), version)  # another line each time: its answer is not known
+            width[0] = len(line)
+            answer = w.inline(4, len(line), cart.as_uri())
             if answer and answer["items"] and "shipping_rate(w)" in answer["items"][0]["insertText"]:
                 return True
             time.sleep(2)  # a rest, in which the model reads
