@@ -20,6 +20,8 @@ from qwencoder_lsp.context.pack import Pack, follow, pack
 from qwencoder_lsp.context.reading import Definition, Index
 from qwencoder_lsp.context.retrieve import Retrieval
 from qwencoder_lsp.context.secrets import redact
+from qwencoder_lsp.context.unsaved import with_unsaved
+from qwencoder_lsp.context.usage import usage
 from qwencoder_lsp.core.text import Snapshot
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,8 @@ class Surroundings:
     def look(
         self, snapshot: Snapshot, offset: int, budget: int, old: Pack | None = None, edits: Sequence[Touched] = (), limit_s: float = math.inf
     ) -> Look:
-        """The pack for a cursor at `offset`, in `budget` tokens: `old` while that is still good. edits: the latest first."""
+        """The pack for a cursor at `offset`, in `budget` tokens: `old` while that is still good. edits: the latest first; the definitions in these
+        documents are taken from their text and not from the index."""
         began = time.perf_counter()
         if snapshot.root is None or snapshot.path is None or not Path(snapshot.path).is_relative_to(snapshot.root):
             return Look(Pack(), ())
@@ -75,6 +78,7 @@ class Surroundings:
                 log.info("the index cannot be read (%s)", type(error).__name__)
                 index.close()
                 late = ["index"]
+            found = with_unsaved(found, [t.snapshot for t in edits], snapshot, usage(here.text, here.offset).words)
             found.sort(key=lambda c: -c.score)
             chosen = follow(old or Pack(), pack(found, budget), found)
         return Look(chosen, tuple(found), tuple(late), (time.perf_counter() - began) * 1000)

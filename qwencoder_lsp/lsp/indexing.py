@@ -41,31 +41,22 @@ class Indexing:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._process: Process | None = None
-        self._starts = 0
+        self._task: asyncio.Task[None] | None = None
         self._told = 0.0
         self._folders: list[str] = []
         self._bars: dict[str, ProgressBar] = {}
         self._states: dict[str, dict[str, Any]] = {}
-        self._stopped = False
         session.documents.follow(self._edited)
 
     async def start(self) -> None:
         """Begin to keep the indexes of the folders that want one; another time: when the folders have changed."""
         wanted = [root for root in self._session.documents.roots() if (await self._session.configuration.settings(root)).index.enabled]
-        if wanted == self._folders and self._process is not None:
+        if wanted == self._folders and self._task:
             return
-        self.stop()
-        self._folders, self._starts, self._stopped = wanted, 0, False
-        if wanted:
-            spawn(self._run(wanted))
-
-    def stop(self) -> None:
-        """End the process."""
-        self._stopped = True
-        if self._process and self._process.returncode is None:
-            self._process.kill()  # its index is whole at any moment
-        self._process = None
-        self._end_bars()
+        if self._task:
+            self._task.cancel()
+        self._folders = wanted
+        self._task = spawn(self._run(wanted)) if wanted else None
 
     def changed(self, uris: Sequence[str]) -> None:
         """Files came, changed or went."""
@@ -90,8 +81,7 @@ class Indexing:
     async def _run(self, folders: list[str]) -> None:
         watches = self._session.editor.can("workspace.did_change_watched_files.dynamic_registration")
         command = [sys.executable, "-m", "qwencoder_lsp.context.indexing", *([] if watches else ["--watch"]), *folders]
-        while self._starts < MOST_STARTS and folders == self._folders and not self._stopped:
-            self._starts += 1
+        for start in range(1, MOST_STARTS + 1):
             try:
                 process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=NEUTRAL)
             except OSError as error:
@@ -99,14 +89,15 @@ class Indexing:
                 return
             self._process = process
             assert process.stdout
-            async for line in process.stdout:
-                self._report(json.loads(line))
-            code = await process.wait()
-            self._end_bars()
-            if self._process is not process:
-                return
-            log.warning("the indexing process has ended with code %d", code)
-            await asyncio.sleep(RESTART_S * self._starts)
+            try:
+                async for line in process.stdout:
+                    self._report(json.loads(line))
+                log.warning("the indexing process has ended with code %d", await process.wait())
+            finally:
+                if process.returncode is None:
+                    process.kill()  # its index is whole at any moment
+                self._end_bars()
+            await asyncio.sleep(RESTART_S * start)
 
     def _report(self, report: dict[str, Any]) -> None:
         folder = report["folder"]

@@ -78,6 +78,7 @@ def create() -> Server:
     diagnostics = Diagnostics(editor, documents)
     session = Session(editor, documents, configuration, connection, traces)
     others, indexing = OtherFiles(session), Indexing(session)
+    board.index = indexing.states
     completions = Completions(session, downloads, others.choose)
     reviews = Reviews(session, diagnostics)
     actions = Actions(session, diagnostics)
@@ -155,6 +156,7 @@ def _synchronisation(
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def configured(params: types.DidChangeConfigurationParams) -> None:
         await configuration.update(params.settings)
+        await indexing.start()
 
 
 def _workspace(server: Server, configuration: Configuration, indexing: Indexing, others: OtherFiles) -> None:

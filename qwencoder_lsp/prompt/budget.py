@@ -36,11 +36,19 @@ class Budget:
 
 
 def fim_budget(
-    prefill_speed: float, n_ctx: int, max_tokens: int, max_prefix: int | None = None, max_suffix: int | None = None, *, near: bool = False, snippets: bool = False
+    prefill_speed: float,
+    n_ctx: int,
+    max_tokens: int,
+    max_prefix: int | None = None,
+    max_suffix: int | None = None,
+    *,
+    near: bool = False,
+    snippets: bool = False,
 ) -> Budget:
     """The budget by the formula above. `prefill_speed` is in tokens per second, 0 when it is not known; `n_ctx` is the size of the context.
 
-    near: only what is read in two seconds. snippets: whether there are any; otherwise their room is the prefix's. max_prefix and max_suffix replace the computed value, but not the limit of the context.
+    near: only what is read in two seconds. snippets: whether there are any; otherwise their room is the prefix's. max_prefix and max_suffix replace
+    the computed value, but not the limit of the context.
     Raises RequestError when the context has no room.
     """
     room = n_ctx - max_tokens - MARKUP

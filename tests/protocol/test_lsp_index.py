@@ -41,6 +41,7 @@ def test_symbols_of_the_workspace_are_found_with_their_place(tmp_path: Path, pro
         start(w, project)
         assert wait(lambda: names(w, "shiprate") == ["shipping_rate"], 60)
         symbol = w.request("workspace/symbol", {"query": "shipping"})[0]
+        assert wait(lambda: [i["state"] for i in w.request("qwencoder/status")["index"]] == ["ready"], 60)
     assert symbol["location"]["uri"] == (project / "rates.py").as_uri()
     assert symbol["location"]["range"]["start"] == {"line": 0, "character": 0}
 

@@ -138,6 +138,17 @@ def test_the_latest_edits_elsewhere_come_along_without_their_secrets(root: Path)
     assert key not in snippet.text
 
 
+def test_a_definition_that_was_not_saved_is_taken_from_its_document(root: Path) -> None:
+    rates = root / "shop" / "rates.py"
+    now = Snapshot(rates.as_uri(), "X = 1\n\n\ndef shipping_rate(weight, express=False):\n    return 1\n", "python", str(rates), str(root))
+    place = snapshot(root, "shop/cart.py", "from shop.rates import shipping_rate\n\n\ndef total(w):\n    return |\n")
+    look = Surroundings().look(*place, 512, edits=[Touched(now, 0)])
+    texts = [s.text for s in look.pack.snippets if s.path == "shop/rates.py"]
+    assert len(texts) == 1
+    assert "express=False" in texts[0]
+    assert not any("weight * SHIPPING_SURCHARGE" in c.text for c in look.candidates if c.path == "shop/rates.py")
+
+
 def test_a_document_outside_of_every_folder_has_no_surroundings(root: Path) -> None:
     assert Surroundings().look(Snapshot("untitled:1", "x = ", "python"), 4, 512).pack.snippets == ()
 
