@@ -82,6 +82,16 @@ class Indexer:
             return self.scan()
         return self._guarded(lambda: self._update(names))
 
+    def verify(self) -> Scan:
+        """Look for damage; where there is any, the index is made again, and the outcome is that scan's. Raises IndexUnavailable."""
+
+        def look() -> Scan:
+            if not self.store.is_sound():
+                raise sqlite3.DatabaseError("the check failed")
+            return Scan()
+
+        return self._guarded(look)
+
     def close(self) -> None:
         """Let go of the index."""
         self.store.close()

@@ -109,6 +109,7 @@ class Keeper:
             done = indexer.scan(lambda done, total: self._say(Report(str(folder), "scanning", done, total)))
             log.info("index: %d files, %d parsed, %d lines, %.1f s", done.files, done.parsed, done.lines, done.seconds)
             self._say(Report(str(folder), "ready", done.files, done.files))
+            indexer.verify()
         except _Stopped:
             self._say(Report(str(folder), "stopped", message="Stopped; it goes on with the next start."))
         except IndexUnavailable as error:

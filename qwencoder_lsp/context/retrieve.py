@@ -28,6 +28,7 @@ COMMON_CHUNKS = 300  # a word in more chunks than these says nothing
 RARE_WORDS = 12
 BEST_CHUNKS = 6
 CHUNK_LINES = 14  # around the words that were found
+USER_LINES = 600  # of a file that imports this one
 MEMBERS = 40
 BODY_LINES = 40  # longer bodies are not worth their room
 _TYPES = frozenset({"class", "interface", "enum", "type"})
@@ -206,7 +207,15 @@ class Retrieval:
             yield Candidate(chunk.path, line, line + len(lines), "terms", reason, min(0.6, 0.6 * scores[id_] / top), text)
 
     def _neighbours(self) -> Iterable[Candidate]:
-        """The test of this file or what this test is about, and who imports it."""
+        """The test of this file or what this test is about, and how those who import it use what is near the cursor."""
+        names = [name for name in self._usage.words if name in self._own][:8]
+        for file, other in self._index.importers(self._here.path, 3) if names else ():
+            text = self._index.text(file, 0, USER_LINES)
+            used = [name for name in names if name in text]
+            if used and self._related(other):
+                first, lines = _densest(text.split("\n")[:-1], used)
+                reason = "uses " + ", ".join(used[:4])
+                yield Candidate(other, first, first + len(lines), "neighbours", reason, 0.35, "".join(line + "\n" for line in lines))
         path = PurePosixPath(self._here.path)
         stem = key(self._here.path)
         bare = stem.removeprefix("test_").removesuffix("_test").removesuffix("Test").removesuffix("_spec")

@@ -30,6 +30,7 @@ from qwencoder_lsp.context.surroundings import Surroundings
 from qwencoder_lsp.core.prompt import Snippet, Stops
 from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.features.ask import collect
+from qwencoder_lsp.gateway.client import GatewayClient
 from qwencoder_lsp.gateway.find import connect
 from qwencoder_lsp.gateway.protocol import CompleteRequest
 from qwencoder_lsp.models.store import resolve
@@ -132,6 +133,7 @@ async def _answers(root: Path, holes: list[Hole], options: argparse.Namespace, r
     indexer, surroundings = Indexer(root), Surroundings()
     indexer.scan()
     client = await connect(settings)
+    lease = asyncio.create_task(_hold(client))
     found: dict[str, list[str]] = {kind: [] for kind in options.kinds.split(",")}
     try:
         for number, hole in enumerate(holes, 1):
@@ -152,9 +154,16 @@ async def _answers(root: Path, holes: list[Hole], options: argparse.Namespace, r
             truth = hole.text[hole.start : hole.end].strip()
             print(f"{number}/{len(holes)} {truth!r}: " + " ".join(f"{k}{'+' if v[-1] == truth else '-'}" for k, v in found.items()), file=sys.stderr)
     finally:
+        lease.cancel()
         await client.close()
         indexer.close()
     return found
+
+
+async def _hold(client: GatewayClient) -> None:
+    """Keep the gateway while its events are listened to."""
+    async for _ in client.events():
+        pass
 
 
 def _snippets(

@@ -139,6 +139,21 @@ def test_an_index_that_is_damaged_while_in_use_is_made_again(root: Path, indexer
     assert content(root) == disk(root)
 
 
+def test_damage_in_the_middle_of_the_file_is_found_by_the_check(root: Path) -> None:
+    for number in range(40):
+        (root / f"n{number}.py").write_text(f"def f{number}(): ...\n" * 200)
+    indexer = Indexer(root)
+    indexer.scan()
+    assert indexer.verify().parsed == 0
+    indexer.close()
+    data = bytearray(location(root).read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 8192] = b"\xff" * 8192
+    location(root).write_bytes(data)
+    indexer = Indexer(root)
+    assert indexer.verify().parsed == 42
+    assert content(root) == disk(root)
+
+
 def _damage(file: Path, fault: str) -> None:
     if fault == "deleted":
         file.unlink()

@@ -99,6 +99,11 @@ def test_the_test_of_the_file_is_a_neighbour(root: Path) -> None:
     assert any(c.path == "tests/test_cart.py" and c.reason == "test of this file" for c in found(root, "shop/cart.py", "x = |"))
 
 
+def test_who_imports_the_file_shows_how_it_is_used(root: Path) -> None:
+    users = [c for c in found(root, "shop/rates.py", FILES["shop/rates.py"].replace("return weight", "return |weight")) if c.source == "neighbours"]
+    assert [(c.path, c.reason) for c in users] == [("shop/report.py", "uses shipping_rate")]
+
+
 def test_what_the_prompt_shows_anyway_is_not_found_again(root: Path) -> None:
     text = FILES["shop/client.py"]
     assert not [c for c in found(root, "shop/client.py", text.replace("return {}", "return self.|")) if c.path == "shop/client.py"]
