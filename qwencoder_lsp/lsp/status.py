@@ -5,6 +5,7 @@ In: each Status of the gateway, and the loss of it. Out: `qwencoder/status` obje
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
