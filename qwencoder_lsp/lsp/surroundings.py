@@ -54,10 +54,10 @@ class OtherFiles:
         open_ones = [(document, at) for uri, at in reversed(self._edits.items()) if (document := documents.get(uri))]
         edits = [Touched(documents.snapshot(d), min(at, d.length)) for d, at in open_ones if d.uri != snapshot.uri]
         look = await asyncio.to_thread(self._all().look, snapshot, offset, budget, old, edits, LIMIT_S)
-        detail = f"{len(look.pack.snippets)} snippets, {'kept' if look.pack is old else 'new'}" + (
-            f", late: {' '.join(look.late)}" if look.late else ""
-        )
-        self._session.traces.add(Trace("-", "context", Reason.SHOWN if look.pack.snippets else Reason.EMPTY, detail, total_ms=look.ms))
+        if look.candidates or look.late:
+            kept = "kept" if look.pack is old else "new"
+            detail = f"{len(look.pack.snippets)} snippets, {kept}" + (f", late: {' '.join(look.late)}" if look.late else "")
+            self._session.traces.add(Trace("-", "context", Reason.SHOWN, detail, total_ms=look.ms))
         return look.pack
 
     async def symbols(self, query: str) -> list[types.WorkspaceSymbol]:
