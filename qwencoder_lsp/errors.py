@@ -139,7 +139,7 @@ class StaleDocument(QwencoderError):
 def _tree(cls: type[QwencoderError]) -> dict[str, type[QwencoderError]]:
     found = {cls.code: cls}
     for child in cls.__subclasses__():
-        found.update(_tree(child))
+        found = {**_tree(child), **found}  # a subclass without a code of its own does not cross process borders
     return found
 
 

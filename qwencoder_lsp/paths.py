@@ -30,6 +30,12 @@ def models_dir() -> Path:
     return (home / "data" if home else Path(platformdirs.user_data_dir(APP, appauthor=False))) / "models"
 
 
+def batches_dir() -> Path:
+    """Private directory of uploaded files and batches; not created here."""
+    home = _home()
+    return (home / "data" if home else Path(platformdirs.user_data_dir(APP, appauthor=False))) / "batches"
+
+
 def cache_dir() -> Path:
     """Directory for what can be made again; not created here."""
     home = _home()

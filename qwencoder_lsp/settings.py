@@ -81,6 +81,18 @@ class Review(_Section):
     on_save: bool = Field(False, description="Review a file each time it is saved.", json_schema_extra=PROJECT)
     max_findings: int = Field(10, ge=1, le=100, description="Most findings shown per file.", json_schema_extra=PROJECT)
     max_tokens: int = Field(1024, ge=64, le=8192, description="Longest review or fix answer, in tokens.", json_schema_extra=USER)
+    preview: bool = Field(
+        False, description="Have the editor show each edit of a code action for confirmation, where it can.", json_schema_extra=PROJECT
+    )
+    lenses: bool = Field(False, description="Show explain, test and document above each function.", json_schema_extra=PROJECT)
+
+
+class Prompts(_Section):
+    """Instruction prompts: `prompts/NAME.toml` in the user's settings directory takes the place of ours."""
+
+    trusted: tuple[str, ...] = Field(
+        (), description="Workspace folders whose own prompts, .qwencoder/prompts/NAME.toml, are used.", json_schema_extra=USER
+    )
 
 
 class Model(_Section):
@@ -114,8 +126,16 @@ class Gateway(_Section):
     linger_s: float = Field(
         5.0, ge=0, le=86400, description="Seconds that the gateway stays after its last window has closed.", json_schema_extra=USER
     )
-    host: str = Field("127.0.0.1", description="Address for `qwencoder-lsp serve`; loopback only.", json_schema_extra=USER)
+    host: str = Field(
+        "127.0.0.1", description="Address for `qwencoder-lsp serve`; any but a loopback address needs API keys.", json_schema_extra=USER
+    )
     port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=USER)
+    key_file: str = Field(
+        "", description="File with API keys, one per line; beside those in the environment variable QWENCODER_API_KEYS.", json_schema_extra=USER
+    )
+    key_concurrency: int = Field(32, ge=0, description="Requests that one API key may have running at once; 0: any number.", json_schema_extra=USER)
+    key_rate: int = Field(0, ge=0, description="Requests per minute of one API key; 0: any number.", json_schema_extra=USER)
+    max_body_mb: int = Field(32, ge=1, le=1024, description="Largest body of an HTTP request, in MB.", json_schema_extra=USER)
 
 
 class Log(_Section):
@@ -131,6 +151,7 @@ class Settings(_Section):
     completion: Completion = Field(default_factory=Completion)
     index: Index = Field(default_factory=Index)
     review: Review = Field(default_factory=Review)
+    prompts: Prompts = Field(default_factory=Prompts)
     model: Model = Field(default_factory=Model)
     engine: Engine = Field(default_factory=Engine)
     gateway: Gateway = Field(default_factory=Gateway)
@@ -143,7 +164,7 @@ ENV_ALIASES = {
     "QWENCODER_PORT": (("gateway", "port"),),
     "QWENCODER_LOG": (("log", "level"),),
 }
-ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT"}  # read by paths.py and the scripted engine
+ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT", "QWENCODER_API_KEYS"}  # read by paths.py, the scripted engine and `serve`
 
 
 def load(

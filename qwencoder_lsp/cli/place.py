@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from qwencoder_lsp.core.languages import language_of
+from qwencoder_lsp.cli.files import read_snapshot
 from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.errors import RequestError
 
@@ -12,7 +13,9 @@ from qwencoder_lsp.errors import RequestError
 def place_in_file(place: str, root: Path | None = None) -> tuple[Snapshot, int]:
     """The file as it is on disk, and the offset. root: the workspace folder; None: the current one. Raises RequestError."""
     path, line, column = _parse(place)
-    snapshot = _read(path, root or Path.cwd())
+    snapshot = read_snapshot(path)
+    if root is not None and Path(snapshot.path or "").is_relative_to(root):
+        snapshot = replace(snapshot, root=str(root))
     return snapshot, _offset(snapshot.text, line, column)
 
 
@@ -22,17 +25,6 @@ def _parse(place: str) -> tuple[Path, int, int]:
     if not (path and line.isdecimal() and rest.isdecimal() and int(line) and int(rest)):
         raise RequestError(f"{place!r} is not FILE:LINE:COL.", "For example: src/app.py:12:9")
     return Path(path), int(line), int(rest)
-
-
-def _read(path: Path, root: Path) -> Snapshot:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise RequestError(f"{path} is not UTF-8 text.", "Convert it first.") from None
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read ({error.strerror}).", "Correct the path.") from error
-    absolute = path.absolute()
-    return Snapshot(absolute.as_uri(), text, language_of(path.name), str(absolute), str(root) if absolute.is_relative_to(root) else None)
 
 
 def _offset(text: str, line: int, column: int) -> int:

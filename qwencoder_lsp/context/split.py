@@ -66,6 +66,10 @@ class Splits:
         """Remember."""
         self._latest[uri] = split
 
+    def forget(self, uri: str) -> None:
+        """The document was closed."""
+        self._latest.pop(uri, None)
+
 
 def line_start(text: str, offset: int) -> int:
     """Where to cut for a cursor at `offset`: the start of its line, or `offset` itself where the line is too long to be typed text."""

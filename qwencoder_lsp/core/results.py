@@ -96,20 +96,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """All findings that survived verification, and what was dropped by reason."""
+    """All findings that survived verification, and what was dropped by reason. refuted: where the model took a finding back."""
 
     findings: tuple[Finding, ...]
     dropped: dict[str, int]
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    refuted: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Minimal edits against the snapshot that the fix was made from."""
+    """Minimal edits against the snapshot that the fix was made from. calls: how often the model was asked."""
 
     edits: tuple[Edit, ...]
     title: str
     model: str = ""
     timings: Timings = field(default_factory=Timings)
+    calls: int = 1

@@ -51,6 +51,29 @@ class Snapshot:
         return "\r\n" if first > 0 and self.text[first - 1] == "\r" else "\n"
 
 
+def moved(span: Span, edit: Edit) -> Span | None:
+    """`span` after `edit`, or None when the edit changed something inside it. Text inserted at either end of the span leaves it whole."""
+    if not edit.text and edit.span.start == edit.span.end:  # editors do send edits that change nothing
+        return span
+    if edit.span.end <= span.start:
+        shift = len(edit.text) - (edit.span.end - edit.span.start)
+        return Span(span.start + shift, span.end + shift)
+    return span if edit.span.start >= span.end else None
+
+
+def grown(span: Span, *edits: Edit) -> Span:
+    """The region that `span` became: edits inside it and across its ends belong to it."""
+    start, end = span.start, span.end
+    for edit in edits:
+        shift = len(edit.text) - (edit.span.end - edit.span.start)
+        before, behind = edit.span.end <= start, edit.span.start >= end
+        start, end = (
+            start + shift if before else min(start, edit.span.start) if not behind else start,
+            end if behind and not before else max(end, edit.span.end) + shift,
+        )
+    return Span(start, end)
+
+
 def apply_edits(text: str, edits: list[Edit] | tuple[Edit, ...]) -> str:
     """`text` with all edits applied; spans refer to the original text and must not overlap.
 

@@ -58,9 +58,9 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What the text must look like. kind: "json_schema" (value: the schema as JSON text), "regex", "choice" (value: JSON list of strings)
-    "prefix" (value: text that the answer must begin with, in whatever tokens) or "heal" (the same with text that was taken back from the end of
-    the prompt, so that it is not part of the answer's text)."""
+    """What the text must look like. kind: "json_schema" (value: the schema as JSON text), "regex", "choice" (value: JSON list of strings), "lark"
+    (a grammar in llguidance's dialect of Lark, from prompt.tools), "prefix" (value: text that the answer must begin with, in whatever tokens) or
+    "heal" (the same with text that was taken back from the end of the prompt, so that it is not part of the answer's text)."""
 
     kind: str
     value: str

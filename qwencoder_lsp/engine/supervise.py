@@ -40,7 +40,7 @@ from qwencoder_lsp.errors import EngineCrashed, EngineFailed, RequestError, from
 
 log = logging.getLogger(__name__)
 
-EngineEvent = Loaded | Unloaded | Calibrated
+EngineEvent = Loaded | Unloaded | Calibrated | Done
 Answer = Chunk | Done | Vectors | Error
 
 ENVIRONMENT = {
@@ -72,7 +72,8 @@ class EngineProcess:
 
     @classmethod
     async def start(cls, spec: EngineSpec, log_file: Path, on_event: Callable[[EngineEvent], None] | None = None) -> EngineProcess:
-        """Start the engine and wait until its model is loaded. Its stderr goes to `log_file`. `on_event` hears what becomes of the model later.
+        """Start the engine and wait until its model is loaded. Its stderr goes to `log_file`. `on_event` hears what becomes of the
+        model later, and the account of each request.
 
         Raises EngineFailed with the engine's own reason when the model cannot be loaded.
         """
@@ -192,6 +193,8 @@ class EngineProcess:
                 message = decode(body)
                 if isinstance(message, Done):
                     self.evaluated += message.evaluated_tokens
+                    if self._on_event:
+                        self._on_event(message)
                 if isinstance(message, Chunk | Done | Vectors | Error):
                     if queue := self._answers.get(message.id):
                         queue.put_nowait(message)

@@ -76,9 +76,19 @@ async def ask(gateway: Gateway, request: ChatRequest) -> Answer:
 
 def total_usage(answers: Iterable[Answer]) -> Usage:
     """The tokens of all answers together."""
-    return Usage(*(sum(column) for column in zip(*(astuple(answer.usage) for answer in answers), strict=True)))
+    return add_usage(answer.usage for answer in answers)
 
 
 def total_timings(answers: Iterable[Answer]) -> Timings:
     """The milliseconds of all answers together; they were asked one after the other."""
-    return Timings(*(sum(column) for column in zip(*(astuple(answer.timings) for answer in answers), strict=True)))
+    return add_timings(answer.timings for answer in answers)
+
+
+def add_usage(parts: Iterable[Usage]) -> Usage:
+    """The sum, count by count."""
+    return Usage(*(sum(column) for column in zip(*map(astuple, parts), strict=True)))
+
+
+def add_timings(parts: Iterable[Timings]) -> Timings:
+    """The sum, stage by stage."""
+    return Timings(*(sum(column) for column in zip(*map(astuple, parts), strict=True)))

@@ -143,6 +143,7 @@ class Completer:
         """The document is not open any more. The generations that are being stopped for it."""
         self._memory.forget(uri)
         self._trees.forget(uri)
+        self._splits.forget(uri)
         self.verdicts.forget(uri)
         stopped = [flight.cancel() for flights in (self._flights, self._ahead) if (flight := flights.pop(uri, None))]
         if reader := self._readers.pop(uri, None):

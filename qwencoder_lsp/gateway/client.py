@@ -10,6 +10,7 @@ from qwencoder_lsp.errors import EngineCrashed, GatewayError, from_wire
 from qwencoder_lsp.gateway.channel import Channel
 from qwencoder_lsp.gateway.http1 import LocalHttp, Reply, Streams
 from qwencoder_lsp.gateway.protocol import (
+    SERVICE,
     ChatRequest,
     CompleteRequest,
     End,
@@ -19,6 +20,7 @@ from qwencoder_lsp.gateway.protocol import (
     PullRequest,
     Status,
 )
+from qwencoder_lsp.gateway.service import ServiceClient
 from qwencoder_lsp.gateway.wire import encode, event
 
 
@@ -35,11 +37,12 @@ class Gateway(Protocol):
 
 
 class GatewayClient:
-    """A client of one gateway. Safe for many concurrent streams in one event loop."""
+    """A client of one gateway. Safe for many concurrent streams in one event loop. service: its HTTP service, over the same connections."""
 
     def __init__(self, http: LocalHttp) -> None:
         self._http = http
         self._channel = Channel(self._open)
+        self.service = ServiceClient(http, SERVICE)
 
     def complete(self, request: CompleteRequest) -> AsyncGenerator[Event, None]:
         """Fill in the middle: Start, Piece..., End. Raises QwencoderError subclasses while iterating."""

@@ -23,9 +23,11 @@ BROKEN = (OSError, EOFError, h11.RemoteProtocolError)
 class LocalHttp:
     """Requests to one server over kept connections. Safe for many concurrent requests in one event loop."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Streams]], authorization: str) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Streams]], authorization: str, host: str = "gateway") -> None:
+        """authorization: the header of that name, none when it is empty. host: likewise."""
         self._connect = connect
         self._authorization = authorization
+        self._host = host
         self._idle: list[Streams] = []
         self._closed = False
 
@@ -64,8 +66,8 @@ class LocalHttp:
         reader, writer = streams
         state = h11.Connection(h11.CLIENT)
         length = ("Transfer-Encoding", "chunked") if body is None else ("Content-Length", str(len(body)))
-        headers = [("Host", "gateway"), ("Content-Type", "application/json"), length]
-        if not anonymous:
+        headers = [("Host", self._host), ("Content-Type", "application/json"), length]
+        if self._authorization and not anonymous:
             headers.append(("Authorization", self._authorization))
         parts = [state.send(h11.Request(method=method, target=path, headers=headers))]
         if body is not None:

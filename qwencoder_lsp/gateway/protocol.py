@@ -9,6 +9,7 @@
     POST   /qwencoder/models/pull     PullRequest -> stream of events
     POST   /qwencoder/listen          ListenRequest -> stream of one event; the gateway also serves on TCP while the stream is open
     POST   /qwencoder/shutdown        end the gateway
+    ...    /service/...               the routes that `qwencoder-lsp serve` offers on TCP
 
 Every route but hello needs `Authorization: Bearer TOKEN`. Stream events are objects with a `type`: "start", "chunk", "progress", "listening", "done"
 or "error".
@@ -29,7 +30,8 @@ from dataclasses import dataclass, field
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 5
+PROTOCOL = 6
+SERVICE = "/service"  # under it, the routes of the HTTP service
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,19 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListenRequest:
-    """Serve on TCP. Only loopback addresses are accepted."""
+    """Serve on TCP. keys: clients must send one of them; an address that other machines reach is refused without any. key_concurrency, key_rate:
+    requests of one key at once and per minute, 0 for any number."""
 
     host: str
     port: int
+    keys: tuple[str, ...] = ()
+    key_concurrency: int = 0
+    key_rate: int = 0
+    max_body_mb: int = 32
+
+    def __repr__(self) -> str:
+        """Without the keys."""
+        return f"ListenRequest({self.host!r}, {self.port}, {len(self.keys)} keys)"
 
 
 @dataclass(frozen=True, slots=True)

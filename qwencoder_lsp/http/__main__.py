@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +47,32 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    from qwencoder_lsp.http.batch_runner import BatchRunner
+    from qwencoder_lsp.http.batch_store import BatchStore
     from qwencoder_lsp.http.internal import internal_app
     from qwencoder_lsp.http.listen import Server
+    from qwencoder_lsp.http.openai_routes import ask_in_background
+    from qwencoder_lsp.http.public import public_app
     from qwencoder_lsp.http.service import Service
 
     service = Service(settings)
+    store = BatchStore()
+    batches = BatchRunner(service, store, partial(ask_in_background, service))
     sock = _unix_socket(rendezvous.socket_file()) if rendezvous.USE_UNIX_SOCKET else _loopback_socket()
     port = 0 if rendezvous.USE_UNIX_SOCKET else sock.getsockname()[1]
     address = rendezvous.publish(port)
-    server = Server(internal_app(service, address.token))
+    server = Server(internal_app(service, address.token, public_app(service, store, batches)))
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, service.stop)
+    batches.resume()
     serving = asyncio.create_task(server.run_on(sock))
     gc.freeze()  # what is loaded stays; going through it again would take 30 ms of some keystroke
     log.info("gateway %d started", address.pid)
     await service.tend()
     log.info("gateway %d ends", address.pid)
     service.stop()
+    await batches.close()
     await service.host.close()
     server.should_exit = True
     await serving

@@ -36,6 +36,10 @@ class FieldError(RequestError):
         self.param = param
 
 
+class NotFound(RequestError):
+    """What the path names is not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What a client gets to see of an error."""
@@ -50,6 +54,8 @@ def failure(error: Exception) -> Failure:
     if not isinstance(error, QwencoderError):
         log.error("request failed", exc_info=error)
         return Failure(500, shape("The service failed on this request. See: qwencoder-lsp logs", "server_error", "error"))
+    if isinstance(error, NotFound):
+        return Failure(404, shape(str(error), "invalid_request_error", "not_found"))
     status, kind = next(((status, kind) for cls, status, kind in _KINDS if isinstance(error, cls)), (500, "server_error"))
     param = error.param if isinstance(error, FieldError) else "model" if isinstance(error, ModelUnknown | ModelMissing) else None
     headers = {"retry-after": RETRY_AFTER_S} if status == 429 else {}
@@ -68,6 +74,16 @@ def report_in_one_shape(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         message, param = _first(error.errors())
         return JSONResponse(shape(message, "invalid_request_error", "request", param), 400)
+
+    @app.exception_handler(QwencoderError)
+    async def failed(_: Request, error: QwencoderError) -> JSONResponse:
+        found = failure(error)
+        return JSONResponse(found.body, found.status, found.headers)
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        found = failure(error)
+        return JSONResponse(found.body, found.status)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:

@@ -14,7 +14,7 @@ from pathlib import Path
 from qwencoder_lsp import paths
 from qwencoder_lsp.engine.costs import Costs
 from qwencoder_lsp.engine.process import PREFILL_ROWS, EngineSpec, memory_bytes, usable_cores
-from qwencoder_lsp.engine.protocol import Calibrated
+from qwencoder_lsp.engine.protocol import Calibrated, Done
 from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
@@ -52,11 +52,12 @@ class Slot:
 
 
 class ModelHost:
-    """`changed` is called whenever `states` may have changed."""
+    """`changed` is called whenever `states` may have changed, `ended` with a model's name and the account of each request that has ended."""
 
-    def __init__(self, settings: Settings, changed: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, changed: Callable[[], None], ended: Callable[[str, Done], None] = lambda model, done: None) -> None:
         self._settings = settings
         self._changed = changed
+        self._ended = ended
         self._threads = settings.engine.threads or usable_cores()
         self._slots: dict[str, Slot] = {}
 
@@ -111,6 +112,52 @@ class ModelHost:
                 slot.used = time.monotonic()
             elif slot.resident and time.monotonic() - slot.used > self._settings.engine.idle_unload_s:
                 self._unload(slot)
+
+    async def tokenizer(self, model: InstalledModel) -> SegmentTokenizer:
+        """The model's vocabulary, without its weights."""
+        slot = self._slots.setdefault(str(model.path), Slot(model))
+        if slot.tokenizer is None:
+            slot.tokenizer = await _tokenizer(model)
+        return slot.tokenizer
+
+    def models(self) -> tuple[InstalledModel, ...]:
+        """Every model asked for so far."""
+        return tuple(slot.model for slot in self._slots.values())
+
+    def engine(self, model: InstalledModel) -> EngineProcess | None:
+        """The model's engine, where one runs."""
+        slot = self._slots.get(str(model.path))
+        return slot.engine if slot and slot.engine and slot.engine.alive else None
+
+    def unload(self, model: InstalledModel) -> str:
+        """Let the model leave memory as soon as nothing runs; the state that it is in then."""
+        slot = self._slots.get(str(model.path))
+        if slot is None or not slot.resident:
+            return "unloaded"
+        self._unload(slot)
+        return "unloading"
+
+    async def forget(self, path: Path) -> bool:
+        """End the engine of the model in that file, which is about to go. False when it has work."""
+        slot = self._slots.get(str(path))
+        if slot and (slot.loading or (slot.engine and slot.engine.active)):
+            return False
+        if slot:
+            del self._slots[str(path)]
+            await self._stop(slot)
+        return True
+
+    def explain(self, role: str) -> dict[str, str]:
+        """Which model "auto" means for `role`, and why."""
+        wanted = self._settings.model.completion if role == "completion" else self._settings.model.chat
+        try:
+            chosen = self.choose(role, wanted)
+        except QwencoderError as error:
+            return {"model": "", "why": str(error)}
+        if wanted != "auto":
+            return {"model": chosen.name, "why": f"It is set by model.{role}."}
+        here = store.installed()
+        return {"model": chosen.name, "why": choose.reason(role, chosen, here, calibration.load(here, self._threads))}
 
     async def close(self) -> None:
         """Stop all engines."""
@@ -180,7 +227,9 @@ class ModelHost:
 
     def _note(self, slot: Slot, event: EngineEvent) -> None:
         """What the engine tells of its model."""
-        if isinstance(event, Calibrated):
+        if isinstance(event, Done):
+            self._ended(slot.model.name, event)
+        elif isinstance(event, Calibrated):
             self._remember(slot, event.costs)
         else:
             slot.unloading = False

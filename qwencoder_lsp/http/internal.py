@@ -11,10 +11,12 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qwencoder_lsp import __version__
 from qwencoder_lsp.errors import GatewayError, QwencoderError, RequestError, to_wire
-from qwencoder_lsp.gateway.protocol import PROTOCOL, ChatRequest, CompleteRequest, Event, Hello, ListenRequest, PullRequest
+from qwencoder_lsp.gateway.protocol import PROTOCOL, SERVICE, ChatRequest, CompleteRequest, Event, Hello, ListenRequest, PullRequest
 from qwencoder_lsp.gateway.rendezvous import proof
 from qwencoder_lsp.http import download, generate, listen
 from qwencoder_lsp.http.channel import Channel
@@ -22,13 +24,15 @@ from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import JsonLines, event_lines
 
 
-def internal_app(service: Service, token: str) -> FastAPI:
-    """The application. Every route but hello wants `Authorization: Bearer TOKEN`."""
+def internal_app(service: Service, token: str, public: ASGIApp) -> FastAPI:
+    """The application. public: the one for TCP, which has a place under it too. Every route but hello wants `Authorization: Bearer TOKEN`."""
     app = FastAPI(title="qwencoder-lsp gateway", openapi_url=None, docs_url=None, redoc_url=None)
 
+    def known(headers: Headers) -> bool:
+        return secrets.compare_digest(headers.get("authorization", "").encode(), f"Bearer {token}".encode())
+
     async def authorised(request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        if not known(request.headers):
             raise GatewayError("The gateway does not know this client.", "Close the editor windows of other users or versions, and try again.")
 
     async def counted(events: AsyncGenerator[Event, None]) -> AsyncGenerator[dict[str, Any], None]:
@@ -90,11 +94,16 @@ def internal_app(service: Service, token: str) -> FastAPI:
 
     @app.post("/qwencoder/listen", dependencies=private)
     async def serve(request: ListenRequest) -> JsonLines:
-        return JsonLines(counted(listen.listen(service, request)))
+        return JsonLines(counted(listen.listen(service, request, public)))
 
     @app.post("/qwencoder/shutdown", dependencies=private)
     async def shutdown() -> dict[str, Any]:
         service.stop()
         return {}
 
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        stranger = JSONResponse({"error": {"message": "Unknown client.", "type": "authentication_error", "code": "gateway", "param": None}}, 401)
+        await (public if known(Headers(scope=scope)) else stranger)(scope, receive, send)
+
+    app.mount(SERVICE, guarded)
     return app

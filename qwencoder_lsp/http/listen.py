@@ -12,15 +12,16 @@ from starlette.types import ASGIApp
 
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import Event, Listening, ListenRequest
-from qwencoder_lsp.http.public import public_app
+from qwencoder_lsp.http.guard import Guard, Limits
 from qwencoder_lsp.http.service import Service
+from qwencoder_lsp.http.wire import PublicProtocol
 
 
 class Server(uvicorn.Server):
     """A uvicorn server that leaves the process's signals alone."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="off"))
+    def __init__(self, app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) -> None:
+        super().__init__(uvicorn.Config(app, http=protocol or "auto", log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="off"))
 
     def install_signal_handlers(self) -> None:
         """None: the gateway has its own."""
@@ -30,12 +31,13 @@ class Server(uvicorn.Server):
         await self._serve([sock])
 
 
-async def listen(service: Service, request: ListenRequest) -> AsyncGenerator[Event, None]:
-    """One Listening; serves until it is closed or the gateway stops. Raises RequestError for an address that cannot be had."""
+async def listen(service: Service, request: ListenRequest, app: ASGIApp) -> AsyncGenerator[Event, None]:
+    """One Listening; serves `app` until it is closed or the gateway stops. Raises RequestError for an address that cannot be had."""
     if service.listening:
         raise RequestError(f"The gateway serves on {service.listening} already.", "Stop the other `qwencoder-lsp serve` first.")
-    sock = bind(request.host, request.port)
-    server = Server(public_app(service))
+    sock, loopback = bind(request.host, request.port, with_keys=bool(request.keys))
+    limits = Limits(request.keys, request.key_concurrency, request.key_rate, request.max_body_mb << 20)
+    server = Server(Guard(app, limits, any_host=not loopback), PublicProtocol)
     task = asyncio.create_task(server.run_on(sock))
     host, port = sock.getsockname()[:2]
     service.listening = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -51,14 +53,16 @@ async def listen(service: Service, request: ListenRequest) -> AsyncGenerator[Eve
         service.changed()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address. Raises RequestError."""
+def bind(host: str, port: int, *, with_keys: bool) -> tuple[socket.socket, bool]:
+    """A listening socket, and whether only this machine can reach it. Raises RequestError."""
     try:
         address = ipaddress.ip_address({"localhost": "127.0.0.1"}.get(host, host))
     except ValueError:
         raise RequestError(f"{host!r} is not an IP address.", "Use 127.0.0.1.") from None
-    if not address.is_loopback:
-        raise RequestError(f"{host} can be reached from other machines.", "Only loopback addresses are served: 127.0.0.1 or ::1.")
+    if not address.is_loopback and not with_keys:
+        raise RequestError(
+            f"{host} can be reached from other machines, and there is no API key.", "Set QWENCODER_API_KEYS or gateway.key_file, or use 127.0.0.1."
+        )
     sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -67,4 +71,4 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise RequestError(f"{host}:{port} cannot be used ({error.strerror}).", "Choose another port: --port or QWENCODER_PORT.") from error
-    return sock
+    return sock, address.is_loopback

@@ -13,14 +13,25 @@ from pydantic_core import PydanticCustomError
 
 MAX_CHOICES = 128  # as at OpenAI
 MAX_INPUTS = 2048  # as at OpenAI
-TEXT_OR_TOKENS = {
+MAX_TOOLS = 128  # as at OpenAI
+FUNCTION_NAME = r"^[^\s\"\\\\<>{}]{1,128}$"  # more than OpenAI allows: names from MCP servers have dots, colons and slashes
+TEXT_OR_PARTS = {
     "anyOf": [
         {"type": "string"},
-        {"type": "array", "items": {"type": "string"}},
-        {"type": "array", "items": {"type": "integer"}},
-        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                "required": ["type", "text"],
+            },
+        },
     ]
 }
+TEXT = {"type": "string", "minLength": 1}
+IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+TEXTS = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
+TEXT_OR_TOKENS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS, "minItems": 1}]}
 
 Tokens = list[int]
 
@@ -57,15 +68,20 @@ def _content(value: Any) -> Any:
     return "".join(part["text"] for part in value)
 
 
+def _biases(value: Any) -> Any:
+    """By token id; the keys of a JSON object are text."""
+    return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()} if isinstance(value, dict) else value
+
+
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 class Body(BaseModel):
-    """Unknown fields are ignored, and so are those that are null."""
+    """Unknown fields are ignored, and so are those that are null. A number is a number: neither text nor true is one."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -105,7 +121,9 @@ class Sampled(Body):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     repeat_penalty: float = Field(1.0, ge=0.01, le=10)
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(default_factory=dict)
+    logit_bias: Annotated[dict[int, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_biases)] = Field(
+        default_factory=dict, json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,6}$"}}
+    )
     stop: Strings = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)
@@ -126,11 +144,62 @@ class CompletionBody(Sampled):
     echo: bool = False
 
 
-class ChatMessage(Body):
-    """One turn; its content is a string or a list of text parts."""
+class FillBody(CompletionBody):
+    """POST /v1/fim/completions, as Mistral has it: a completion with a suffix, answered as a chat is."""
 
-    role: str
-    content: Annotated[str, BeforeValidator(_content)] = ""
+    prompt: Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXTS)]
+    suffix: str | None = ""
+
+
+class Function(Body):
+    """A function that the model may call; parameters is the JSON schema of its arguments."""
+
+    name: str = Field(pattern=FUNCTION_NAME)
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class ToolBody(Body):
+    """One of the tools."""
+
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class FunctionName(Body):
+    """The function that must be called, as the legacy function_call has it."""
+
+    name: str
+
+
+class NamedTool(Body):
+    """The tool that must be called."""
+
+    type: Literal["function"] = "function"
+    function: FunctionName
+
+
+class FunctionCall(Body):
+    """A call of an earlier answer; arguments is JSON text."""
+
+    name: str = Field(pattern=FUNCTION_NAME)
+    arguments: str = "{}"
+
+
+class ToolCall(Body):
+    """One of the calls of an earlier answer."""
+
+    id: str = ""
+    function: FunctionCall
+
+
+class ChatMessage(Body):
+    """One turn; its content is a string or a list of text parts. tool and function: the result of a call."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[str, BeforeValidator(_content), WithJsonSchema(TEXT_OR_PARTS)] = ""
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    function_call: FunctionCall | None = None
 
 
 class ChatBody(Sampled):
@@ -140,8 +209,11 @@ class ChatBody(Sampled):
     max_tokens: int | None = Field(None, ge=1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=20)
-    tools: list[Any] = Field(default_factory=list)
-    functions: list[Any] = Field(default_factory=list)
+    tools: list[ToolBody] = Field(default_factory=list, max_length=MAX_TOOLS)
+    tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
+    parallel_tool_calls: bool = True
+    functions: list[Function] = Field(default_factory=list, max_length=MAX_TOOLS)
+    function_call: Literal["none", "auto"] | FunctionName = "auto"
 
 
 class EmbeddingBody(Body):

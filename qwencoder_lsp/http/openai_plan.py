@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qwencoder_lsp.context.split import line_start
-from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
+from qwencoder_lsp.core.prompt import PromptParts, Stops
 from qwencoder_lsp.engine.protocol import Constraint, Generate, Priority, Sampling
 from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.errors import ModelMissing
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBody, Sampled
+from qwencoder_lsp.http.openai_tools import Toolbox, check_schemas, conversation, toolbox
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.budget import fim_budget
-from qwencoder_lsp.prompt.chat import code_block, render_chat
+from qwencoder_lsp.prompt.chat import code_block, render_conversation
 from qwencoder_lsp.prompt.fim import render_fim
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.settings import Settings
@@ -31,24 +32,26 @@ BANNED = -100.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0."""
+    """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0. tools: what the answers may call."""
 
     model: InstalledModel
     engine: EngineProcess
     tokenizer: SegmentTokenizer
     requests: tuple[Generate, ...]
+    tools: Toolbox | None = None
 
 
 async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     """Raises QwencoderError."""
     if len(body.prompt) * body.n > MAX_CHOICES:
         raise FieldError("n", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
+    await _check_format(body)
     scores = body.echo and body.logprobs is not None
     if scores and (body.max_tokens or body.stream or body.suffix is not None):
         raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
     model = text_model(service, body.model) if body.suffix is None else fill_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _request(body, engine, tokenizer, body.max_tokens, body.logprobs)
+    request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     if body.suffix is None:
         asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
     else:
@@ -56,7 +59,7 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
             request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
         asked = [_fill(request, text, body, engine, tokenizer) for text in body.prompt]
-    requests = _candidates(asked, body.n)
+    requests = candidates(asked, body.n)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
     return Plan(model, engine, tokenizer, requests)
@@ -64,18 +67,24 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
 
 async def plan_chat(service: Service, body: ChatBody) -> Plan:
     """Raises QwencoderError."""
-    if body.tools or body.functions:
-        raise FieldError("tools" if body.tools else "functions", "tools are not served yet.", "Leave them out.")
     if body.top_logprobs and not body.logprobs:
         raise FieldError("top_logprobs", "they are given only with logprobs true.")
+    tools, turns = toolbox(body), conversation(body.messages)
+    if tools:
+        await tools.check()
+    await _check_format(body)
     model = chat_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    messages = [Message("system" if m.role == "developer" else m.role, m.content) for m in body.messages]
-    tokens = render_chat(messages, tokenizer)
+    tokens = render_conversation(turns, tokenizer, tools.shown() if tools else ())
     limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
-    request = _request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
-    request = replace(request, tokens=tuple(tokens), copies=code_block(messages, tokens, tokenizer))
-    return Plan(model, engine, tokenizer, _candidates([request], body.n))
+    request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
+    request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
+    if tools:
+        if request.constraint and request.constraint.kind != "json_schema":
+            raise FieldError("tools", "they cannot be combined with regex or choice.")
+        answer = json.loads(request.constraint.value) if request.constraint else None
+        request = replace(request, constraint=tools.constraint(tokenizer, answer))
+    return Plan(model, engine, tokenizer, candidates([request], body.n), tools)
 
 
 def fill_model(service: Service, field: str) -> InstalledModel:
@@ -131,7 +140,7 @@ def _fill(request: Generate, text: str | list[int], body: CompletionBody, engine
     return replace(request, tokens=tuple(prompt.tokens), constraint=Constraint("heal", prompt.healed) if prompt.healed else request.constraint)
 
 
-def _request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
+def base_request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
     """What all choices have in common; without a prompt. top_logprobs None: the answer shows no log-probabilities at all."""
     if any(not 0 <= token < engine.info.n_vocab for token in body.logit_bias):
         raise FieldError("logit_bias", f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
@@ -180,7 +189,13 @@ def _constraint(body: Sampled) -> Constraint | None:
     return found[0] if found else None
 
 
-def _candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
+async def _check_format(body: Sampled) -> None:
+    if form := body.response_format.json_schema:
+        await check_schemas({"response_format.json_schema.schema": form.schema_})
+
+
+def candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
+    """`n` requests of each, with seeds of their own."""
     return tuple(replace(request, index=i, sampling=_reseeded(request.sampling, i)) for request in asked for i in range(n))
 
 

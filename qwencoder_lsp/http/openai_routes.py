@@ -1,5 +1,5 @@
-"""POST /v1/completions, /v1/chat/completions and /v1/embeddings. Everything a request does runs inside its response, so that a client that goes
-stops it wherever it is: while the model loads, in the queue, in the prefill."""
+"""POST /v1/completions, /v1/fim/completions (Mistral's), /v1/chat/completions and /v1/embeddings. Everything a request does runs inside its
+response, so that a client that goes stops it wherever it is: while the model loads, in the queue, in the prefill."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import struct
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import ValidationError
 from starlette.responses import Response
 
-from qwencoder_lsp.engine.protocol import Chunk, Done, Embed
+from qwencoder_lsp.engine.protocol import Chunk, Done, Embed, Priority
 from qwencoder_lsp.http.candidates import answers
 from qwencoder_lsp.http.failures import FieldError
-from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody
+from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody, FillBody
 from qwencoder_lsp.http.openai_plan import Plan, plan_chat, plan_completion, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timings, usage
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
 
+Dict = dict[str, Any]
 Prepare = Callable[[], Awaitable[tuple[Plan, Shape]]]
 
 
@@ -40,11 +43,21 @@ def openai_routes(service: Service) -> APIRouter:
             return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))
         return JsonReply(lambda: _whole(service, prepare))
 
+    @router.post("/fim/completions")
+    async def fim_completions(body: FillBody) -> Response:
+        async def prepare() -> tuple[Plan, Shape]:
+            plan = await plan_completion(service, body)
+            return plan, ChatShape(plan.tokenizer.piece, logprobs=False)
+
+        if body.stream:
+            return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))
+        return JsonReply(lambda: _whole(service, prepare))
+
     @router.post("/chat/completions")
     async def chat_completions(body: ChatBody) -> Response:
         async def prepare() -> tuple[Plan, Shape]:
             plan = await plan_chat(service, body)
-            return plan, ChatShape(plan.tokenizer.piece, logprobs=body.logprobs)
+            return plan, ChatShape(plan.tokenizer.piece, logprobs=body.logprobs, tools=plan.tools)
 
         if body.stream:
             return EventStream(_chunks(service, prepare, with_usage=body.stream_options.include_usage))
@@ -55,6 +68,28 @@ def openai_routes(service: Service) -> APIRouter:
         return JsonReply(lambda: _embeddings(service, body))
 
     return router
+
+
+async def ask_in_background(service: Service, endpoint: str, body: Dict) -> Dict:
+    """The answer to `body`, sent to an endpoint of this module, when nobody else wants the engine. Raises QwencoderError."""
+    try:
+        if endpoint.endswith("/embeddings"):
+            return await _embeddings(service, EmbeddingBody.model_validate(body))
+        read = ChatBody.model_validate(body) if endpoint.endswith("/chat/completions") else CompletionBody.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise FieldError(".".join(map(str, first["loc"])) or "body", f"{first['msg']}.") from error
+
+    async def prepare() -> tuple[Plan, Shape]:
+        if isinstance(read, ChatBody):
+            plan = await plan_chat(service, read)
+            shape: Shape = ChatShape(plan.tokenizer.piece, logprobs=read.logprobs, tools=plan.tools)
+        else:
+            plan = await plan_completion(service, read)
+            shape = _text_shape(plan, read)
+        return replace(plan, requests=tuple(replace(r, priority=Priority.BACKGROUND, lane="bulk") for r in plan.requests)), shape
+
+    return await _whole(service, prepare)
 
 
 def _text_shape(plan: Plan, body: CompletionBody) -> TextShape:
@@ -82,7 +117,8 @@ async def _chunks(service: Service, prepare: Prepare, *, with_usage: bool) -> As
                     if opening := shape.opening(index):
                         yield {**head, "choices": [opening]}
                 if isinstance(answer, Chunk):
-                    yield {**head, "choices": [shape.piece(index, answer)]}
+                    if piece := shape.piece(index, answer):
+                        yield {**head, "choices": [piece]}
                 else:
                     ended[index] = answer
                     yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,))}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from qwencoder_lsp.engine.protocol import Chunk, Done
+from qwencoder_lsp.http.openai_calls import CallStream, whole_message
+from qwencoder_lsp.http.openai_tools import Toolbox
 
 Dict = dict[str, Any]
 Piece = Callable[[int], bytes]
@@ -24,12 +26,12 @@ class Shape(Protocol):
         """What a stream says of a choice before its first text."""
         ...
 
-    def piece(self, index: int, chunk: Chunk) -> Dict:
-        """More text, in a stream."""
+    def piece(self, index: int, chunk: Chunk) -> Dict | None:
+        """What a chunk adds, in a stream; None when that is nothing yet."""
         ...
 
     def final(self, index: int, done: Done) -> Dict:
-        """The end of a choice, in a stream."""
+        """The end of a choice, in a stream. Raises AnswerError when what was sent turns out to be wrong."""
         ...
 
     def whole(self, index: int, chunks: Sequence[Chunk], done: Done) -> Dict:
@@ -94,27 +96,44 @@ class TextShape:
 
 
 class ChatShape:
-    """/v1/chat/completions."""
+    """/v1/chat/completions. tools: what the answers may call."""
 
     prefix = "chatcmpl-"
     whole_object, stream_object = "chat.completion", "chat.completion.chunk"
 
-    def __init__(self, piece: Piece, *, logprobs: bool) -> None:
-        self._piece, self._logprobs = piece, logprobs
+    def __init__(self, piece: Piece, *, logprobs: bool, tools: Toolbox | None = None) -> None:
+        self._piece, self._logprobs, self._tools = piece, logprobs, tools
+        self._calls: dict[int, CallStream] = {}
 
     def opening(self, index: int) -> Dict:
         """The role."""
         return self._delta(index, {"role": "assistant", "content": ""}, None, None)
 
-    def piece(self, index: int, chunk: Chunk) -> Dict:
-        return self._delta(index, {"content": chunk.text}, self._table((chunk,)), None)
+    def piece(self, index: int, chunk: Chunk) -> Dict | None:
+        if self._tools is None:
+            delta: Dict = {"content": chunk.text}
+        elif not (delta := self._stream(index, self._tools).feed(chunk.text)) and not self._logprobs:
+            return None
+        return self._delta(index, delta, self._table((chunk,)), None)
 
     def final(self, index: int, done: Done) -> Dict:
-        return self._delta(index, {}, None, finish_reason(done))
+        if self._tools is None:
+            return self._delta(index, {}, None, finish_reason(done))
+        delta, reason = self._stream(index, self._tools).finish()
+        return self._delta(index, delta, None, finish_reason(done) if finish_reason(done) == "length" else reason)
 
     def whole(self, index: int, chunks: Sequence[Chunk], done: Done) -> Dict:
-        message = {"role": "assistant", "content": "".join(chunk.text for chunk in chunks)}
-        return {"index": index, "message": message, "logprobs": self._table(chunks), "finish_reason": finish_reason(done)}
+        text, reason = "".join(chunk.text for chunk in chunks), finish_reason(done)
+        message: Dict = {"role": "assistant", "content": text}
+        if self._tools:
+            message, called = whole_message(text, self._tools)
+            reason = reason if reason == "length" else called
+        return {"index": index, "message": message, "logprobs": self._table(chunks), "finish_reason": reason}
+
+    def _stream(self, index: int, tools: Toolbox) -> CallStream:
+        if index not in self._calls:
+            self._calls[index] = CallStream(tools)
+        return self._calls[index]
 
     def _delta(self, index: int, delta: Dict, logprobs: Dict | None, reason: str | None) -> Dict:
         return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
@@ -168,9 +187,11 @@ def timings(every: Sequence[Done]) -> Dict:
         "cache_n": sum(done.reused_tokens for done in every),
         "prompt_n": evaluated,
         "prompt_ms": prompt_ms,
+        "prompt_per_token_ms": prompt_ms / evaluated if evaluated else 0.0,
         "prompt_per_second": evaluated / prompt_ms * 1000 if prompt_ms else 0.0,
         "predicted_n": generated,
         "predicted_ms": predicted_ms,
+        "predicted_per_token_ms": predicted_ms / generated if generated else 0.0,
         "predicted_per_second": generated / predicted_ms * 1000 if predicted_ms else 0.0,
         "draft_n": sum(done.drafted_tokens for done in every),
         "draft_n_accepted": sum(done.accepted_tokens for done in every),

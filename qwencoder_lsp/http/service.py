@@ -9,9 +9,11 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from qwencoder_lsp import __version__
+from qwencoder_lsp.engine.protocol import Done
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.gateway.protocol import Status
 from qwencoder_lsp.http.host import ModelHost
+from qwencoder_lsp.observe.metrics import Metrics
 from qwencoder_lsp.settings import Settings
 
 FIRST_CLIENT_S = 30.0  # how long a fresh gateway waits for the client that started it
@@ -23,13 +25,19 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.host = ModelHost(settings, self.changed)
+        self.metrics = Metrics()
+        self.host = ModelHost(settings, self.changed, self._ended)
         self.listening = ""
         self.stopping = asyncio.Event()
         self._watchers: set[asyncio.Event] = set()
         self._telling: asyncio.TimerHandle | None = None
         self._active = 0
         self._idle_since = time.monotonic() + max(0.0, FIRST_CLIENT_S - settings.gateway.linger_s)
+
+    @property
+    def active(self) -> int:
+        """Requests that are running."""
+        return self._active
 
     @property
     def status(self) -> Status:
@@ -94,6 +102,21 @@ class Service:
         """End the gateway soon."""
         self.stopping.set()
         self.changed()
+
+    def _ended(self, model: str, done: Done) -> None:
+        self.metrics.ended(
+            model,
+            done.reason,
+            computed=done.prompt_tokens - done.reused_tokens,
+            reused=done.reused_tokens,
+            generated=done.generated_tokens,
+            drafted=done.drafted_tokens,
+            accepted=done.accepted_tokens,
+            preempted=done.preempted,
+            queue_ms=done.queue_ms,
+            prefill_ms=done.prefill_ms,
+            decode_ms=done.decode_ms,
+        )
 
     def _auto(self, role: str) -> str:
         """What "auto" means for `role` now; empty while no model is installed."""

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each token
 _DONE = b"data: [DONE]\n\n"
 
+Json = dict[str, Any] | list[dict[str, Any]]
+
 
 class JsonLines(Response):
     """Sends each object of an async generator as one line and closes the generator at the end, or when the client has gone."""
@@ -54,10 +56,12 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, objects: AsyncGenerator[dict[str, Any], None]) -> None:
+    def __init__(self, objects: AsyncGenerator[dict[str, Any], None], *, done: bool = True) -> None:
+        """done: whether [DONE] comes at the end, which llama.cpp's own routes do not send."""
         super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})  # the second is nginx's: pass on at once
         del self.headers["content-length"]
         self._objects = objects
+        self._end = _DONE if done else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -67,7 +71,7 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         started = False
-        end = _DONE
+        end = self._end
         try:
             async for item in self._objects:
                 if not started:
@@ -84,11 +88,11 @@ class EventStream(Response):
 
 
 class JsonReply(Response):
-    """One object, when `work` has made it."""
+    """One object, or a list of them, when `work` has made it."""
 
     media_type = "application/json"
 
-    def __init__(self, work: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[Json]]) -> None:
         super().__init__()
         self._work = work
 
@@ -97,14 +101,15 @@ class JsonReply(Response):
 
     async def _send(self, send: Send) -> None:
         try:
-            status, body, headers = 200, await self._work(), {}
+            body: Json = await self._work()
+            status, headers = 200, dict[str, str]()
         except Exception as error:
             found = failure(error)
             status, body, headers = found.status, found.body, found.headers
         await _reply(send, status, body, headers)
 
 
-async def _reply(send: Send, status: int, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+async def _reply(send: Send, status: int, body: Json, headers: Mapping[str, str]) -> None:
     data = _bytes(body)
     every = {"content-type": "application/json", "content-length": str(len(data)), **headers}
     await send({"type": "http.response.start", "status": status, "headers": [(k.encode(), v.encode()) for k, v in every.items()]})
@@ -130,7 +135,7 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _bytes(item: dict[str, Any]) -> bytes:
+def _bytes(item: Json) -> bytes:
     return _encode(item).encode("ascii")
 
 

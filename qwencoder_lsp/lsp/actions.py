@@ -1,4 +1,4 @@
-"""Code actions: fix a finding of ours, fix what another server reports, review the file.
+"""Code actions: fix a finding of ours, fix what another server reports, and what can be done with the code at the cursor.
 
 In: the code action requests and the commands behind them. Out: actions at once and without the model; the edit is computed when an action is chosen,
 by `codeAction/resolve` or, in editors without that, by a command that applies it.
@@ -6,29 +6,39 @@ by `codeAction/resolve` or, in editors without that, by a command that applies i
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lsprotocol import types
 
-from qwencoder_lsp.core.report import Reason, Timings
-from qwencoder_lsp.core.results import Fix
-from qwencoder_lsp.core.text import Snapshot
-from qwencoder_lsp.errors import QwencoderError, RequestError, StaleDocument
+from qwencoder_lsp.core.text import Span
+from qwencoder_lsp.errors import QwencoderError, RequestError
 from qwencoder_lsp.lsp.diagnostics import SOURCE, Diagnostics
 from qwencoder_lsp.lsp.documents import Document
-from qwencoder_lsp.lsp.progress import with_progress
+from qwencoder_lsp.lsp.edits import DOCUMENT, TESTS, Edits
 from qwencoder_lsp.lsp.session import Session
-from qwencoder_lsp.lsp.targets import DiagnosticTarget, FindingTarget, Target, parse, range_as_json
-from qwencoder_lsp.observe.trace import Trace
+from qwencoder_lsp.lsp.targets import (
+    AllTarget,
+    DiagnosticTarget,
+    EditTarget,
+    FindingTarget,
+    RefactorTarget,
+    Target,
+    as_json,
+    parse,
+    range_as_json,
+)
 
-FIX, REVIEW = "qwencoder.fix", "qwencoder.review"
+FIX, REVIEW, EXPLAIN, REFACTOR, EDIT = "qwencoder.fix", "qwencoder.review", "qwencoder.explain", "qwencoder.refactor", "qwencoder.edit"
 REVIEW_KIND = "source.qwencoder.review"  # in VS Code's "Source Action" menu, not in every light bulb
-SELECTION_KIND = "qwencoder.review"
-KINDS = (types.CodeActionKind.QuickFix, REVIEW_KIND, SELECTION_KIND)
+FIX_ALL_KIND = "source.qwencoder.fixAll"  # not source.fixAll: editors run that when a file is saved
+REFACTOR_KIND = "refactor.rewrite.qwencoder"
+SELECTION_KIND, EXPLAIN_KIND, TESTS_KIND = "qwencoder.review", "qwencoder.explain", "qwencoder.tests"
+KINDS = (types.CodeActionKind.QuickFix, REFACTOR_KIND, REVIEW_KIND, FIX_ALL_KIND, SELECTION_KIND, EXPLAIN_KIND, TESTS_KIND)
 TITLE = 80
 FOREIGN = 5  # diagnostics of other servers that get an action; more would bury the editor's own menu
+ALL = 30  # diagnostics of other servers that "fix all" takes on
+LARGEST = 400_000  # code points of a document that is parsed for its menu
 
 
 class Actions:
@@ -37,13 +47,17 @@ class Actions:
     def __init__(self, session: Session, diagnostics: Diagnostics) -> None:
         self._session = session
         self._diagnostics = diagnostics
+        self._edits = Edits(session, diagnostics)
 
     def at(self, params: types.CodeActionParams) -> Sequence[types.CodeAction | types.Command]:
-        """The actions at a range."""
+        """The actions at a range. Where the editor only asks for its light bulb, those for problems; the others are always possible."""
         document = self._session.documents.get(params.text_document.uri)
         if document is None:
             return []
-        found = [*self._finding_fixes(document, params), *self._foreign_fixes(document, params), *self._reviews(document, params)]
+        found = [*self._finding_fixes(document, params), *self._foreign_fixes(document, params)]
+        if params.context.trigger_kind != types.CodeActionTriggerKind.Automatic:
+            found += [*self._refactorings(document, params), *self._explanations(document, params)]
+            found += [*self._reviews(document, params), *self._fix_all(document, params)]
         only = params.context.only
         wanted = [a for a in found if not only or any(f"{_value(a.kind)}.".startswith(f"{_value(kind)}.") for kind in only)]
         if self._session.editor.can("text_document.code_action.code_action_literal_support"):
@@ -53,17 +67,32 @@ class Actions:
     async def resolve(self, action: types.CodeAction) -> types.CodeAction:
         """The action with its edit. When there is none, the user is told why and the action comes back as it was."""
         try:
-            action.edit = await self._edit(parse(action.data))
+            action.edit = await self._edits.edit(parse(action.data))
         except QwencoderError as error:
             self._session.editor.show_error(error)
         return action
 
     async def apply(self, data: Any) -> None:
-        """The command behind a fix in editors that cannot resolve: compute the edit and have the editor apply it."""
+        """The command behind an action in editors that cannot resolve: compute the edit and have the editor apply it."""
         try:
-            edit = await self._edit(parse(data))
-            if edit and not await self._session.editor.apply(edit, "Qwen-Coder fix"):
-                raise StaleDocument("The editor did not apply the fix.", "The file may have changed meanwhile; try again.")
+            await self._edits.apply(parse(data))
+        except QwencoderError as error:
+            self._session.editor.show_error(error)
+
+    async def refactor(self, uri: str, range_: types.Range, name: str) -> None:
+        """Carry out a refactoring, "document" or "tests" at a range as it is now, and have the editor apply the edit."""
+        await self._now(uri, range_, lambda d, span: RefactorTarget(d.uri, d.revision, span, name))
+
+    async def edit(self, uri: str, range_: types.Range, instruction: str) -> None:
+        """Carry out the user's instruction at a range as it is now, and have the editor apply the edit."""
+        await self._now(uri, range_, lambda d, span: EditTarget(d.uri, d.revision, span, instruction))
+
+    async def _now(self, uri: str, range_: types.Range, target: Callable[[Document, Span], Target]) -> None:
+        try:
+            document = self._session.documents.get(uri)
+            if document is None:
+                raise RequestError("Only a file that is open in the editor can be changed.", "Open it and try again.")
+            await self._edits.apply(target(document, document.span(range_)))
         except QwencoderError as error:
             self._session.editor.show_error(error)
 
@@ -76,76 +105,92 @@ class Actions:
         listed = {i: f for i in named if (f := findings.get(document.uri, i))}
         for finding in {**near, **listed}.values():
             shown = [d for d in params.context.diagnostics if isinstance(d.data, dict) and d.data.get("id") == finding.id]
-            target = FindingTarget(document.uri, finding.id)
-            fixes.append(self._fix(f"Fix: {finding.message}", target, shown))
+            fixes.append(self._action(f"Fix: {finding.message}", types.CodeActionKind.QuickFix, FindingTarget(document.uri, finding.id), shown))
         return fixes
 
     def _foreign_fixes(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
-        fixes = []
-        for shown in [d for d in params.context.diagnostics if d.source != SOURCE][:FOREIGN]:
-            message = shown.message if isinstance(shown.message, str) else shown.message.value
-            code = "" if shown.code is None else str(shown.code)
-            target = DiagnosticTarget(document.uri, document.revision, document.span(shown.range), message, shown.source or "", code)
-            fixes.append(self._fix(f"Fix with Qwen-Coder: {message}", target, [shown]))
-        return fixes
+        return [
+            self._action(f"Fix with Qwen-Coder: {target.message}", types.CodeActionKind.QuickFix, target, [shown])
+            for shown in [d for d in params.context.diagnostics if d.source != SOURCE][:FOREIGN]
+            for target in [self._foreign(document, shown)]
+        ]
 
-    def _fix(self, title: str, target: Target, shown: Sequence[types.Diagnostic]) -> types.CodeAction:
-        line = " ".join(title.split())
-        line = line if len(line) <= TITLE else line[: TITLE - 1] + "…"
-        action = types.CodeAction(title=line, kind=types.CodeActionKind.QuickFix, diagnostics=shown)
+    def _foreign(self, document: Document, shown: types.Diagnostic) -> DiagnosticTarget:
+        code = "" if shown.code is None else str(shown.code)
+        return DiagnosticTarget(document.uri, document.revision, document.span(shown.range), message_of(shown), shown.source or "", code)
+
+    def _fix_all(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
+        foreign = [self._foreign(document, d) for d in params.context.diagnostics if d.source != SOURCE][:ALL]
+        count = len(self._diagnostics.findings.of(document.uri).findings) + len(foreign)
+        if count < 2:
+            return []
+        return [self._action(f"Fix all {count} problems with Qwen-Coder", FIX_ALL_KIND, AllTarget(document.uri, document.revision, tuple(foreign)))]
+
+    def _refactorings(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
+        from qwencoder_lsp.features import generate_tests, refactor
+        from qwencoder_lsp.postprocess.functions import function_at
+
+        if document.length > LARGEST:
+            return []
+        snapshot, span = self._session.documents.snapshot(document), document.span(params.range)
+        offers = dict(refactor.offers(snapshot, span))
+        function = function_at(snapshot.text, snapshot.language, span)
+        if function and not function.documented:
+            offers[DOCUMENT] = f"Document {function.name}"
+        actions = [
+            self._action(f"{title} with Qwen-Coder", f"{REFACTOR_KIND}.{name}", RefactorTarget(document.uri, document.revision, span, name))
+            for name, title in offers.items()
+        ]
+        if (function or span.start < span.end) and self._session.editor.edits_other_files and generate_tests.possible(snapshot):
+            title = f"Write tests for {function.name if function else 'the selection'} with Qwen-Coder"
+            actions.append(self._action(title, TESTS_KIND, RefactorTarget(document.uri, document.revision, span, TESTS)))
+        return actions
+
+    def _explanations(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
+        arguments: list[Any] = [document.uri, range_as_json(params.range)]
+        actions = []
+        for shown in params.context.diagnostics[:1]:
+            problem = [document.uri, range_as_json(shown.range), message_of(shown)]
+            actions.append(_command_action(f"Explain with Qwen-Coder: {message_of(shown)}", EXPLAIN_KIND, EXPLAIN, problem))
+        if document.length:
+            actions.append(_command_action("Explain this code with Qwen-Coder", EXPLAIN_KIND, EXPLAIN, arguments))
+        return actions
+
+    def _reviews(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
+        actions = [_command_action("Review this file with Qwen-Coder (experimental)", REVIEW_KIND, REVIEW, [document.uri])]
+        if params.range.start != params.range.end:
+            part = [document.uri, range_as_json(params.range)]
+            actions.append(_command_action("Review the selection with Qwen-Coder (experimental)", SELECTION_KIND, REVIEW, part))
+        return actions
+
+    def _action(
+        self, title: str, kind: types.CodeActionKind | str, target: Target, shown: Sequence[types.Diagnostic] | None = None
+    ) -> types.CodeAction:
+        """An action whose edit the model makes once it is chosen."""
+        line = _short(title)
+        action = types.CodeAction(title=line, kind=kind, diagnostics=shown)
         if self._session.editor.resolves_edits:
-            action.data = target.as_json()
+            action.data = as_json(target)
         else:
-            action.command = types.Command(title=line, command=FIX, arguments=[target.as_json()])
+            action.command = types.Command(title=line, command=FIX, arguments=[as_json(target)])
         if self._session.editor.marks_generated_actions:
             action.tags = [types.CodeActionTag.LlmGenerated]
         return action
 
-    def _reviews(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
-        whole = types.Command(title="Review this file with Qwen-Coder", command=REVIEW, arguments=[document.uri])
-        actions = [types.CodeAction(title=whole.title, kind=REVIEW_KIND, command=whole)]
-        if params.range.start != params.range.end:
-            part = types.Command(title="Review the selection with Qwen-Coder", command=REVIEW, arguments=[document.uri, range_as_json(params.range)])
-            actions.append(types.CodeAction(title=part.title, kind=SELECTION_KIND, command=part))
-        return actions
 
-    async def _edit(self, target: Target) -> types.WorkspaceEdit | None:
-        """The edit that carries out a fix; None when the user cancelled it. Raises StaleDocument when the document changed meanwhile."""
-        document = self._session.documents.get(target.uri)
-        if document is None:
-            raise RequestError("Only a file that is open in the editor can be fixed.", "Open it and try again.")
-        started, revision, snapshot = time.perf_counter(), document.revision, self._session.documents.snapshot(document)
-        try:
-            if isinstance(target, DiagnosticTarget) and target.revision != revision:
-                raise StaleDocument("The file was changed since this fix was offered.", "Open the list of actions again.")
-            fix = await with_progress(self._session.editor, "Fixing with Qwen-Coder", lambda _: self._make(snapshot, target))
-            if fix and not self._session.documents.is_current(document, revision):
-                raise StaleDocument("The file was changed while the fix was made, so it was not applied.", "Ask for the fix again.")
-        except QwencoderError as error:
-            self._trace(Reason.STALE if isinstance(error, StaleDocument) else Reason.ERROR, started, error.code)
-            raise
-        self._trace(Reason.SHOWN if fix else Reason.CANCELLED, started, "", fix)
-        if fix is None:
-            return None
-        edits = [types.TextEdit(document.range(edit.span), edit.text) for edit in fix.edits]
-        return self._session.editor.workspace_edit(document.uri, snapshot.version, edits)
+def message_of(shown: types.Diagnostic) -> str:
+    """The words of a diagnostic, whichever form they have."""
+    return shown.message if isinstance(shown.message, str) else shown.message.value
 
-    async def _make(self, snapshot: Snapshot, target: Target) -> Fix:
-        from qwencoder_lsp.features.fix import fix_diagnostic, fix_finding
 
-        settings = await self._session.configuration.settings(snapshot.root)
-        if isinstance(target, FindingTarget):
-            finding = self._diagnostics.findings.get(snapshot.uri, target.id)
-            if finding is None:
-                raise StaleDocument("The code of this finding was changed.", "Review the file again.")
-            return await self._session.connection.run(lambda client: fix_finding(snapshot, finding, client, settings), explicit=True)
-        return await self._session.connection.run(
-            lambda client: fix_diagnostic(snapshot, target.span, target.message, target.source, target.code, client, settings), explicit=True
-        )
+def _command_action(title: str, kind: str, command: str, arguments: list[Any]) -> types.CodeAction:
+    line = _short(title)
+    return types.CodeAction(title=line, kind=kind, command=types.Command(title=line, command=command, arguments=arguments))
 
-    def _trace(self, reason: Reason, started: float, detail: str, fix: Fix | None = None) -> None:
-        model, timings = (fix.model, fix.timings) if fix else ("", Timings())
-        self._session.traces.add(Trace("-", "fix", reason, detail, model, timings=timings, total_ms=(time.perf_counter() - started) * 1000))
+
+def _short(title: str) -> str:
+    line = " ".join(title.split())
+    return line if len(line) <= TITLE else line[: TITLE - 1] + "…"
 
 
 def _value(kind: types.CodeActionKind | str | None) -> str:

@@ -54,6 +54,20 @@ class Diagnostics:
             return types.RelatedUnchangedDocumentDiagnosticReport(result_id)
         return types.RelatedFullDocumentDiagnosticReport(items=self._of(document), result_id=result_id)
 
+    def report_all(self, params: types.WorkspaceDiagnosticParams) -> types.WorkspaceDiagnosticReport:
+        """The answer to a pull of the workspace: every document whose state is not the one that the client has."""
+        if not self._editor.pulls_diagnostics:
+            return types.WorkspaceDiagnosticReport([])
+        had = {previous.uri: previous.value for previous in params.previous_result_ids}
+        changed = []
+        for uri in sorted({*self.findings.uris(), *had}):
+            state, document = self.findings.of(uri), self._documents.get(uri)
+            if had.get(uri) != str(state.version):
+                items = self._of(document) if document else []
+                version = document.version if document else None
+                changed.append(types.WorkspaceFullDocumentDiagnosticReport(uri, items, version, result_id=str(state.version)))
+        return types.WorkspaceDiagnosticReport(changed)
+
     def closed(self, uri: str) -> None:
         """The document was closed: its findings can no longer be followed."""
         if self.findings.forget(uri) and not self._editor.pulls_diagnostics:

@@ -108,6 +108,10 @@ class Documents(Workspace):
         document = self.text_documents.get(unquote(uri))
         return document if isinstance(document, Document) else None
 
+    def detached(self, uri: str, text: str) -> Document:
+        """A document that is not open, to convert places in it; nobody follows it."""
+        return Document(uri, text, version=None, language="", encoding=str(self._position_encoding), on_edit=lambda *_: None)
+
     def snapshot(self, document: Document) -> Snapshot:
         """The document as it is now, with its workspace folder."""
         return document.snapshot(self.root_of(document.uri))

@@ -8,18 +8,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lsprotocol import types
 from pygls.capabilities import get_capability
 from pygls.exceptions import JsonRpcException
 
-from qwencoder_lsp.errors import QwencoderError
+from qwencoder_lsp.errors import QwencoderError, RequestError
 from qwencoder_lsp.lsp.protocol import Server
 
 log = logging.getLogger(__name__)
 
 CREATE_PROGRESS_S = 2.0
+ANNOTATION = "qwencoder"
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """Edits of one file. version: of the open document that they were made for, None for a file that is not open. create: make the file first."""
+
+    uri: str
+    version: int | None
+    edits: Sequence[types.TextEdit]
+    create: bool = False
 
 
 class Editor:
@@ -36,6 +48,10 @@ class Editor:
     def can(self, capability: str) -> bool:
         """Whether the client announced a capability, such as "workspace.configuration"."""
         return bool(get_capability(self._server.client_capabilities, capability, False))
+
+    def get(self, capability: str) -> Any:
+        """What the client announced under a name, such as "text_document.hover.content_format", or None."""
+        return get_capability(self._server.client_capabilities, capability, None)
 
     @property
     def pulls_diagnostics(self) -> bool:
@@ -54,12 +70,52 @@ class Editor:
         tags = get_capability(self._server.client_capabilities, "text_document.code_action.tag_support.value_set", ())
         return types.CodeActionTag.LlmGenerated in (tags or ())
 
-    def workspace_edit(self, uri: str, version: int | None, edits: Sequence[types.TextEdit]) -> types.WorkspaceEdit:
-        """Edits of one document in the form that the client takes; with the version, so that it can refuse them, where it takes that."""
+    @property
+    def edits_other_files(self) -> bool:
+        """Whether the client applies edits of files that it has not open, and makes files that are missing."""
+        kinds = get_capability(self._server.client_capabilities, "workspace.workspace_edit.resource_operations", ())
+        return self.can("workspace.workspace_edit.document_changes") and types.ResourceOperationKind.Create in (kinds or ())
+
+    @property
+    def annotates_edits(self) -> bool:
+        """Whether the client shows what an edit is for, and can ask the user before it is applied."""
+        return self.can("workspace.workspace_edit.change_annotation_support")
+
+    def workspace_edit(self, changes: Sequence[FileChange], label: str, *, confirm: bool) -> types.WorkspaceEdit:
+        """The changes in the form that the client takes: with versions, so that it can refuse them, and with a label, where it takes that.
+
+        confirm: ask the client to show them to the user first. Raises RequestError when a file is to be made and the client cannot do that.
+        """
+        if any(change.create for change in changes) and not self.edits_other_files:
+            raise RequestError("This editor cannot make a file for a language server.", "Make the test file and try again.")
         if not self.can("workspace.workspace_edit.document_changes"):
-            return types.WorkspaceEdit(changes={uri: list(edits)})
-        document = types.OptionalVersionedTextDocumentIdentifier(uri=uri, version=version)
-        return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(document, list(edits))])
+            return types.WorkspaceEdit(changes={change.uri: list(change.edits) for change in changes})
+        note = ANNOTATION if self.annotates_edits else None
+        found: list[Any] = []
+        for change in changes:
+            if change.create:
+                found.append(types.CreateFile(uri=change.uri, options=types.CreateFileOptions(ignore_if_exists=True), annotation_id=note))
+            edits = [types.AnnotatedTextEdit(note, edit.range, edit.new_text) for edit in change.edits] if note else list(change.edits)
+            found.append(types.TextDocumentEdit(types.OptionalVersionedTextDocumentIdentifier(uri=change.uri, version=change.version), edits))
+        notes = {note: types.ChangeAnnotation(label, needs_confirmation=confirm, description="Qwen-Coder")} if note else None
+        return types.WorkspaceEdit(document_changes=found, change_annotations=notes)
+
+    async def open(self, uri: str) -> bool:
+        """Whether the client showed a document to the user, without taking the cursor there."""
+        if not self.can("window.show_document.support"):
+            return False
+        try:
+            return (await self._server.window_show_document_async(types.ShowDocumentParams(uri, take_focus=False))).success
+        except JsonRpcException as error:
+            log.info("the editor did not show a document: %s", type(error).__name__)
+            return False
+
+    async def refresh_content(self, uri: str) -> None:
+        """Tell the client that the text of a document of ours is another."""
+        try:
+            await self._server.workspace_text_document_content_refresh_async(types.TextDocumentContentRefreshParams(uri))
+        except JsonRpcException as error:  # it shows what it had
+            log.info("the editor refused to refresh a document: %s", type(error).__name__)
 
     def show(self, kind: types.MessageType, text: str) -> None:
         """Show a message to the user."""

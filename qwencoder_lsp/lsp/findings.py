@@ -10,30 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qwencoder_lsp.core.results import Finding
-from qwencoder_lsp.core.text import Edit, Span
-
-
-def moved(span: Span, edit: Edit) -> Span | None:
-    """`span` after `edit`, or None when the edit changed something inside it. Text inserted at either end of the span leaves it whole."""
-    if not edit.text and edit.span.start == edit.span.end:  # editors do send edits that change nothing
-        return span
-    if edit.span.end <= span.start:
-        shift = len(edit.text) - (edit.span.end - edit.span.start)
-        return Span(span.start + shift, span.end + shift)
-    return span if edit.span.start >= span.end else None
-
-
-def grown(span: Span, *edits: Edit) -> Span:
-    """The region that `span` became: edits inside it and across its ends belong to it."""
-    start, end = span.start, span.end
-    for edit in edits:
-        shift = len(edit.text) - (edit.span.end - edit.span.start)
-        before, behind = edit.span.end <= start, edit.span.start >= end
-        start, end = (
-            start + shift if before else min(start, edit.span.start) if not behind else start,
-            end if behind and not before else max(end, edit.span.end) + shift,
-        )
-    return Span(start, end)
+from qwencoder_lsp.core.text import Edit, Span, moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +31,10 @@ class Findings:
     def of(self, uri: str) -> FileFindings:
         """The standing findings of a document; version 0 where there never were any."""
         return self._files.get(uri, FileFindings(0, ()))
+
+    def uris(self) -> list[str]:
+        """The documents that have or had findings."""
+        return list(self._files)
 
     def get(self, uri: str, id_: str) -> Finding | None:
         """The finding of that id, if it still stands."""

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SCHEME = "qwencoder"  # of the documents whose text this server has
 SERVER_NOT_INITIALIZED, INVALID_REQUEST = -32002, -32600
 
 
@@ -41,6 +42,12 @@ class Protocol(LanguageServerProtocol):
         """Agree on capabilities, and put our documents in place of pygls's workspace."""
         result = yield from super().lsp_initialize(params)
         encoding = types.PositionEncodingKind(result.capabilities.position_encoding).value
+        client, pulls = params.client_info, result.capabilities.diagnostic_provider
+        if client and client.name == "Neovim" and pulls is not None:
+            # Asked to refresh, Neovim 0.12 pulls the workspace alone where it can, and takes from that nothing about open buffers.
+            pulls.workspace_diagnostics = False
+        if result.capabilities.workspace is not None:  # pygls does not announce it
+            result.capabilities.workspace.text_document_content = types.TextDocumentContentOptions(schemes=[SCHEME])
         self._server.documents.configure(self.workspace.root_uri, params.workspace_folders or (), encoding)
         self._workspace = self._server.documents
         return result

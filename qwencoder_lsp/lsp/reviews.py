@@ -12,11 +12,11 @@ from lsprotocol import types
 
 from qwencoder_lsp.core.report import Reason
 from qwencoder_lsp.core.results import Review
-from qwencoder_lsp.core.text import Edit, Span
+from qwencoder_lsp.core.text import Edit, Span, grown
 from qwencoder_lsp.errors import QwencoderError, RequestError
 from qwencoder_lsp.lsp.diagnostics import Diagnostics
 from qwencoder_lsp.lsp.documents import Document
-from qwencoder_lsp.lsp.findings import grown, move_findings
+from qwencoder_lsp.lsp.findings import move_findings
 from qwencoder_lsp.lsp.progress import with_progress
 from qwencoder_lsp.lsp.session import Session
 from qwencoder_lsp.lsp.tasks import NewestWins

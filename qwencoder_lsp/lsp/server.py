@@ -17,7 +17,7 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.lsp import stdio
-from qwencoder_lsp.lsp.actions import FIX, KINDS, REVIEW, Actions
+from qwencoder_lsp.lsp.actions import EDIT, EXPLAIN, FIX, KINDS, REFACTOR, REVIEW, Actions
 from qwencoder_lsp.lsp.completion import Completions
 from qwencoder_lsp.lsp.configuration import SECTION, Configuration
 from qwencoder_lsp.lsp.connection import Connection
@@ -25,10 +25,13 @@ from qwencoder_lsp.lsp.diagnostics import Diagnostics
 from qwencoder_lsp.lsp.documents import Documents
 from qwencoder_lsp.lsp.downloads import Downloads
 from qwencoder_lsp.lsp.editor import Editor
+from qwencoder_lsp.lsp.explanations import Explanations
 from qwencoder_lsp.lsp.feedback import id_of, length_of
+from qwencoder_lsp.lsp.hovers import Hovers
 from qwencoder_lsp.lsp.indexing import Indexing
 from qwencoder_lsp.lsp.indexing import register as watch_files
 from qwencoder_lsp.lsp.items import ACCEPTED
+from qwencoder_lsp.lsp.lenses import Lenses
 from qwencoder_lsp.lsp.protocol import Server
 from qwencoder_lsp.lsp.questions import answer, questions, save_traces
 from qwencoder_lsp.lsp.reviews import Reviews
@@ -49,7 +52,16 @@ DOWNLOAD = "qwencoder.downloadModel"
 PROJECT_SETTINGS = ".qwencoder.toml"
 # Only "." opens the menu: after "(", ":" or "{" people press Enter for a new line, and an open menu would take that as its choice.
 TRIGGERS = ["."]
-HEAVY = ("gateway.find", "features.complete", "features.review", "features.fix")
+HEAVY = (
+    "gateway.find",
+    "features.complete",
+    "features.review",
+    "features.fix_all",
+    "features.refactor",
+    "features.document",
+    "features.generate_tests",
+    "features.explain",
+)
 
 
 def create() -> Server:
@@ -82,13 +94,17 @@ def create() -> Server:
     completions = Completions(session, downloads, others.choose)
     reviews = Reviews(session, diagnostics)
     actions = Actions(session, diagnostics)
+    explanations = Explanations(session)
 
     _lifecycle(server, session, board, indexing)
     _synchronisation(server, configuration, diagnostics, completions, reviews, indexing)
     _workspace(server, configuration, indexing, others)
-    _features(server, completions, diagnostics, actions)
+    _completion(server, completions)
+    _diagnostics(server, diagnostics, Hovers(session, diagnostics))
+    _actions(server, actions, Lenses(session), explanations)
     _completion_commands(server, completions, downloads)
-    _review_commands(server, editor, reviews, actions)
+    _review_commands(server, editor, reviews)
+    _action_commands(server, actions, explanations)
     questions(server, board, traces)
     return server
 
@@ -177,8 +193,8 @@ def _workspace(server: Server, configuration: Configuration, indexing: Indexing,
         return await others.symbols(params.query)
 
 
-def _features(server: Server, completions: Completions, diagnostics: Diagnostics, actions: Actions) -> None:
-    # Without options pygls does not announce inline completion; without resolve_provider editors do not resolve.
+def _completion(server: Server, completions: Completions) -> None:
+    # Without options pygls does not announce inline completion.
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def inline(params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
         return await completions.inline(params)
@@ -187,12 +203,25 @@ def _features(server: Server, completions: Completions, diagnostics: Diagnostics
     async def menu(params: types.CompletionParams) -> types.CompletionList | None:
         return await completions.menu(params)
 
-    diagnostic_options = types.DiagnosticOptions(inter_file_dependencies=False, workspace_diagnostics=False, identifier=SECTION)
 
-    @server.feature(types.TEXT_DOCUMENT_DIAGNOSTIC, diagnostic_options)
+def _diagnostics(server: Server, diagnostics: Diagnostics, hovers: Hovers) -> None:
+    options = types.DiagnosticOptions(inter_file_dependencies=False, workspace_diagnostics=True, identifier=SECTION)
+
+    @server.feature(types.TEXT_DOCUMENT_DIAGNOSTIC, options)
     def pull(params: types.DocumentDiagnosticParams) -> types.DocumentDiagnosticReport:
         return diagnostics.report(params)
 
+    @server.feature(types.WORKSPACE_DIAGNOSTIC)
+    def pull_all(params: types.WorkspaceDiagnosticParams) -> types.WorkspaceDiagnosticReport:
+        return diagnostics.report_all(params)
+
+    @server.feature(types.TEXT_DOCUMENT_HOVER)
+    def hover(params: types.HoverParams) -> types.Hover | None:
+        return hovers.at(params)
+
+
+def _actions(server: Server, actions: Actions, lenses: Lenses, explanations: Explanations) -> None:
+    # Without resolve_provider editors do not resolve.
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=KINDS, resolve_provider=True))
     def code_actions(params: types.CodeActionParams) -> Sequence[types.CodeAction | types.Command]:
         return actions.at(params)
@@ -200,6 +229,14 @@ def _features(server: Server, completions: Completions, diagnostics: Diagnostics
     @server.feature(types.CODE_ACTION_RESOLVE)
     async def resolve(action: types.CodeAction) -> types.CodeAction:
         return await actions.resolve(action)
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_LENS)
+    async def code_lenses(params: types.CodeLensParams) -> list[types.CodeLens]:
+        return await lenses.of(params)
+
+    @server.feature(types.WORKSPACE_TEXT_DOCUMENT_CONTENT)
+    def content(params: types.TextDocumentContentParams) -> types.TextDocumentContentResult:
+        return types.TextDocumentContentResult(explanations.text(params.uri))
 
 
 def _completion_commands(server: Server, completions: Completions, downloads: Downloads) -> None:
@@ -218,7 +255,7 @@ def _completion_commands(server: Server, completions: Completions, downloads: Do
         await downloads.download(_text(arguments) if arguments else None)
 
 
-def _review_commands(server: Server, editor: Editor, reviews: Reviews, actions: Actions) -> None:
+def _review_commands(server: Server, editor: Editor, reviews: Reviews) -> None:
     @server.command(REVIEW)
     async def review(*arguments: Any) -> None:
         try:
@@ -229,15 +266,41 @@ def _review_commands(server: Server, editor: Editor, reviews: Reviews, actions: 
         selection = document.span(_range(server, arguments[1])) if len(arguments) > 1 and arguments[1] else None
         await reviews.review(document, selection)
 
+
+def _action_commands(server: Server, actions: Actions, explanations: Explanations) -> None:
     @server.command(FIX)
     async def fix(*arguments: Any) -> None:
         await actions.apply(arguments[0] if arguments else None)
+
+    @server.command(EXPLAIN)
+    async def explain(*arguments: Any) -> None:
+        await explanations.explain(*_place(server, arguments), _words(arguments) if len(arguments) > 2 else "")
+
+    @server.command(REFACTOR)
+    async def refactor(*arguments: Any) -> None:
+        await actions.refactor(*_place(server, arguments), _words(arguments))
+
+    @server.command(EDIT)
+    async def edit(*arguments: Any) -> None:
+        await actions.edit(*_place(server, arguments), _words(arguments))
 
 
 def _text(arguments: tuple[Any, ...]) -> str:
     if not arguments or not isinstance(arguments[0], str):
         raise JsonRpcInvalidParams("The first argument of this command is a string.")
     return arguments[0]
+
+
+def _place(server: Server, arguments: tuple[Any, ...]) -> tuple[str, types.Range]:
+    """The first two arguments of a command: a URI and a range."""
+    uri = _text(arguments)
+    return uri, _range(server, arguments[1] if len(arguments) > 1 else None)
+
+
+def _words(arguments: tuple[Any, ...]) -> str:
+    if len(arguments) < 3 or not isinstance(arguments[2], str):
+        raise JsonRpcInvalidParams("The third argument of this command is a string.")
+    return arguments[2]
 
 
 def _range(server: Server, value: Any) -> types.Range:

@@ -54,6 +54,21 @@ def chat_model(installed: Sequence[InstalledModel], speeds: Mapping[str, Speed])
     return _largest_that_fits(chatting, CHAT, installed, speeds)
 
 
+def reason(role: str, chosen: InstalledModel, installed: Sequence[InstalledModel], speeds: Mapping[str, Speed]) -> str:
+    """Why "auto" means `chosen` for `role`: one sentence."""
+    workload, what = (TYPING, "keeps up with typing") if role == "completion" else (CHAT, "answers a screen of code within a minute")
+    others = [model for model in installed if model.has_role(role)]
+    if len(others) == 1:
+        return f"It is the only installed model for {role}."
+    speed = estimate(chosen, installed, speeds)
+    if speed is None:
+        return "No model has been measured on this machine yet, and it is the smallest."
+    seconds = workload.prefill / speed.prefill + workload.decode / speed.decode
+    if workload.fits(speed):
+        return f"It is the largest installed model that {what} on this machine ({seconds:.2f} s)."
+    return f"No installed model {what} on this machine; it is the smallest ({seconds:.2f} s)."
+
+
 def recommended() -> str:
     """The name of the model to pull when completion_model finds none."""
     return RECOMMENDED

@@ -79,12 +79,13 @@ def resolve(name_or_path: str, catalogue: Sequence[ModelEntry] | None = None) ->
 def table(catalogue: Sequence[ModelEntry] | None = None) -> tuple[ModelRow, ...]:
     """Every catalogue model with its state on this machine, in catalogue order."""
     return tuple(
-        ModelRow(entry.name, entry.title, entry.bytes, tuple(sorted(entry.roles)), entry.licence, _state(entry))
+        ModelRow(entry.name, entry.title, entry.bytes, tuple(sorted(entry.roles)), entry.licence, state(entry))
         for entry in (load_catalogue() if catalogue is None else catalogue)
     )
 
 
-def _state(entry: ModelEntry) -> str:
+def state(entry: ModelEntry) -> str:
+    """ "installed", "missing" or "damaged"."""
     try:
         _installed(entry)
     except ModelMissing:

@@ -31,19 +31,7 @@ def read_findings(answer: str) -> list[RawFinding]:
     An answer that was cut off, or that has text around the JSON, yields every finding that is complete. A finding without a quote or a message
     is left in, so that the caller can count it. Unknown severities count as warnings, since the model saw something.
     """
-    at = re.search(r'"findings"\s*:\s*\[', answer)
-    if at is None:
-        return []
-    decoder = json.JSONDecoder()
-    found: list[RawFinding] = []
-    position = at.end()
-    while (start := re.compile(r"[\s,]*(?=\{)").match(answer, position)) is not None:
-        try:
-            fields, position = decoder.raw_decode(answer, start.end())
-        except ValueError:  # the answer ends within this finding
-            break
-        found.append(_raw(fields))
-    return found
+    return [_raw(fields) for fields in _objects(answer, "findings")]
 
 
 def locate(text: str, quote: str, near: int, within: Span | None = None) -> Span | None:
@@ -75,6 +63,23 @@ def _loose(quote: str) -> str:
         gap = r"\s+" if pattern and pattern[-1].isalnum() and (token[0].isalnum() or token[0] == "_") else r"\s*"
         pattern += (gap if pattern else "") + re.escape(token)
     return pattern
+
+
+def _objects(answer: str, name: str) -> list[dict[str, Any]]:
+    """The complete objects of the array `name` of an answer."""
+    at = re.search(rf'"{name}"\s*:\s*\[', answer)
+    if at is None:
+        return []
+    decoder = json.JSONDecoder()
+    found: list[dict[str, Any]] = []
+    position = at.end()
+    while (start := re.compile(r"[\s,]*(?=\{)").match(answer, position)) is not None:
+        try:
+            fields, position = decoder.raw_decode(answer, start.end())
+        except ValueError:  # the answer ends within this object
+            break
+        found.append(fields)
+    return found
 
 
 def _raw(fields: dict[str, Any]) -> RawFinding:

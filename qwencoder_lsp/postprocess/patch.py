@@ -19,6 +19,7 @@ _ELISION = re.compile(
 )
 """A comment that stands for code that was not written out."""
 UNPARSABLE = "it does not parse"
+CHANGES_NOTHING = "it changes nothing"
 _ABOVE = ("@", "#", "//", "/*", "*")  # how decorators, attributes and comments begin
 _ALIKE = 0.6  # difflib ratio from which two lines are taken for versions of one
 _TAB = 4  # columns; only used to compare indentation of one style with the other
@@ -153,19 +154,20 @@ def minimal_edits(text: str, region: Span, new: str, newline: str = "\n") -> tup
     return tuple(edits)
 
 
-def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str) -> str | None:
+def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str, *, may_shrink: bool = False) -> str | None:
     """Why `edits` of `region` must not be applied to `text`, as the end of a sentence; None when nothing speaks against them.
 
-    They are refused when they change nothing but blanks, delete most of a region of six lines or more, abbreviate code ("... rest of the
-    code"), or leave more syntax errors than there were (then the reason begins with UNPARSABLE). A language without a grammar skips the last rule.
+    They are refused when they change nothing but blanks, delete most of a region of six lines or more (unless it `may_shrink`), abbreviate code
+    ("... rest of the code"), or leave more syntax errors than there were (then the reason begins with UNPARSABLE). A language without a grammar
+    skips the last rule.
     """
     after = apply_edits(text, edits)
     growth = len(after) - len(text)
     old, new = region.of(text), after[region.start : region.end + growth]
     if [line.rstrip() for line in _lines(old) if line.strip()] == [line.rstrip() for line in _lines(new) if line.strip()]:
-        return "it changes nothing"
+        return CHANGES_NOTHING
     old_count, new_count = (sum(1 for line in _lines(part) if line.strip()) for part in (old, new))
-    if old_count >= 6 and new_count * 2 < old_count:
+    if old_count >= 6 and new_count * 2 < old_count and not (may_shrink and new_count):
         return f"it deletes {old_count - new_count} of {old_count} lines"
     if any(_ELISION.search(edit.text) and not _ELISION.search(edit.span.of(text)) for edit in edits):
         return "it leaves code out behind a comment"

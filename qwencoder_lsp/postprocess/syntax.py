@@ -1,7 +1,8 @@
 """Syntax of source text, by tree-sitter: how many errors, where the first one is, and which function or statement holds an offset.
 
-In: text and an LSP language id. Out: counts, sentences and spans in code points. Nothing is cached here but the grammars; each is imported
-when its language is first asked for. A language without a grammar answers None everywhere: "unknown", never "correct".
+In: text and an LSP language id. Out: counts, sentences and spans in code points. Cached are the grammars, each imported when its language is first
+asked for, and the trees of the last few texts, since one answer is looked at several times. A language without a grammar answers None
+everywhere: "unknown", never "correct".
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from tree_sitter import Node, Parser
 
@@ -56,7 +57,7 @@ def parse_errors(text: str, language: str) -> int | None:
 
     None when there is no grammar for the LSP language id `language`.
     """
-    root = _parse(text, language)
+    root = parse(text, language)
     if root is None:
         return None
     return count_errors(root) + (language == "python" and _python_error(text) is not None)
@@ -64,7 +65,7 @@ def parse_errors(text: str, language: str) -> int | None:
 
 def first_error(text: str, language: str) -> str | None:
     """The first syntax error as a sentence with its line number (from 1), for a person or a model; None when there is none or no grammar."""
-    root = _parse(text, language)
+    root = parse(text, language)
     if root is None:
         return None
     if language == "python" and (said := _python_error(text)):
@@ -76,17 +77,18 @@ def first_error(text: str, language: str) -> str | None:
     return f"line {found.start_point.row + 1}: {what}"
 
 
-def same_code(a: str, b: str, language: str) -> bool:
+def same_code(a: str, b: str, language: str, ignoring: str = "") -> bool:
     """Whether the two texts differ in white space and comments at most; for Python, whether they have the same syntax tree.
 
+    ignoring: "documentation" (docstrings) or "types" (annotations, and imports of typing) may differ too.
     Without a grammar for the LSP language id `language` they must be equal but for white space at line ends and blank lines.
     """
-    if language == "python" and (tree := _python_tree(a)) is not None and (other := _python_tree(b)) is not None:
+    if language == "python" and (tree := _python_tree(a, ignoring)) is not None and (other := _python_tree(b, ignoring)) is not None:
         return tree == other
-    roots = _parse(a, language), _parse(b, language)
+    roots = parse(a, language), parse(b, language)
     if roots[0] is None or roots[1] is None:
         return [line.rstrip() for line in a.split("\n") if line.strip()] == [line.rstrip() for line in b.split("\n") if line.strip()]
-    return _tokens(roots[0]) == _tokens(roots[1])
+    return _tokens(roots[0], ignoring) == _tokens(roots[1], ignoring)
 
 
 def enclosing(text: str, language: str, offset: int, kinds: frozenset[str], min_lines: int = 1) -> Span | None:
@@ -94,7 +96,7 @@ def enclosing(text: str, language: str, offset: int, kinds: frozenset[str], min_
 
     None when no such node holds it, or when there is no grammar for the LSP language id `language`.
     """
-    root = _parse(text, language)
+    root = parse(text, language)
     if root is None:
         return None
     at = len(_encode(text[:offset]))
@@ -112,7 +114,9 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _parse(text: str, language: str) -> Node | None:
+@lru_cache(maxsize=4)
+def parse(text: str, language: str) -> Node | None:
+    """The root of the syntax tree of `text`, whose byte offsets count UTF-8; None without a grammar for the LSP language id `language`."""
     found = grammar(language)
     return None if found is None else Parser(found).parse(_encode(text)).root_node
 
@@ -132,12 +136,12 @@ def _errors(root: Node) -> Iterator[Node]:
             stack += node.children
 
 
-def _tokens(root: Node) -> list[tuple[int, bytes | None]]:
+def _tokens(root: Node, ignoring: str) -> list[tuple[int, bytes | None]]:
     """Depth and text of each leaf but comments. The depth holds what indentation means."""
     stack, found = [(root, 0)], []
     while stack:
         node, depth = stack.pop()
-        if "comment" in node.type:
+        if "comment" in node.type or (ignoring == "types" and node.type == "type_annotation"):
             continue
         if not node.children:
             found.append((depth, node.text))
@@ -145,11 +149,12 @@ def _tokens(root: Node) -> list[tuple[int, bytes | None]]:
     return found
 
 
-def _python_tree(text: str) -> str | None:
+def _python_tree(text: str, ignoring: str) -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in _python_error
         try:
-            return ast.dump(ast.parse(text))
+            tree = ast.parse(text)
+            return ast.dump({"documentation": _Undocumented, "types": _Untyped}[ignoring]().visit(tree) if ignoring else tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None  # the grammar's leaves are compared instead
 
@@ -166,3 +171,40 @@ def _python_error(text: str) -> str | None:
         except (RecursionError, MemoryError):
             return None  # nested too deeply for the compiler: tree-sitter's count stands alone
     return None
+
+
+class _Undocumented(ast.NodeTransformer):
+    """Takes docstrings out, and what stands for an empty body."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and isinstance(body, list):
+            node.body = [
+                n
+                for i, n in enumerate(body)
+                if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and (i == 0 or n.value.value is ...))
+            ]
+        return node
+
+
+class _Untyped(ast.NodeTransformer):
+    """Takes annotations out."""
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        return None if node.value is None else ast.Assign([node.target], node.value)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return None if node.module in ("typing", "collections.abc", "__future__") else node

@@ -12,6 +12,8 @@ from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
 from tests.bench.monkey import run as monkey
 from tests.bench.quiet import run as quiet
+from tests.bench.repair import fix, review
+from tests.bench.tools import run as tools
 from tests.bench.typing import run as typing
 
 SMALL = {"startup": startup, "plumbing": plumbing}
@@ -25,6 +27,9 @@ LARGE = {
     "monkey": monkey,
     "index": index,
     "context": context,
+    "review": review,
+    "fix": fix,
+    "tools": tools,
 }
 
 

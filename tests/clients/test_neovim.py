@@ -28,6 +28,9 @@ EXPLAINED = {"findings": [{"quote": WRONG, "message": MESSAGE, "category": "logi
 SCRIPT = {
     "default": "pass",
     "rules": [
+        {"contains": "simpler and easier", "text": "```python\ndef double(x):\n    return 2 * x\n```"},
+        {"contains": "Instruction: add x twice", "text": "```python\ndef double(x):\n    return x + x\n```"},
+        {"contains": "Explain this", "text": "It doubles."},
         # A review asks twice: for the corrected file, then, with that answer in the prompt, for the reasons.
         {"contains": RIGHT, "text": json.dumps(EXPLAINED)},
         {"contains": WRONG, "text": f"```python\n{REVIEWED.replace(WRONG, RIGHT)}```"},
@@ -183,6 +186,27 @@ def test_a_finding_of_the_review_command_is_a_diagnostic_and_its_code_action_fix
     scripted.keys("]d")
     scripted.lua("vim.lsp.buf.code_action({ apply = true, context = { only = { 'quickfix' } } })")
     scripted.wait(lambda: scripted.text() == REVIEWED.replace(WRONG, RIGHT).rstrip("\n"), "the fix")
+
+
+DOUBLE = "def double(x):\n    y = x\n    return 2 * y"
+
+
+def test_a_refactoring_of_the_menu_is_applied_and_undone_in_one_step(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "double.py", f"{DOUBLE}\n"))
+    scripted.keys("j")
+    scripted.lua("vim.lsp.buf.code_action({ apply = true, context = { only = { 'refactor.rewrite.qwencoder.simplify' } } })")
+    scripted.wait(lambda: scripted.text() == "def double(x):\n    return 2 * x", "the simpler function")
+    scripted.keys("u")
+    assert scripted.text() == DOUBLE
+
+
+def test_words_change_the_function_and_an_explanation_opens_beside_it(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "double.py", f"{DOUBLE}\n"))
+    scripted.keys("j:QwencoderEdit add x twice<CR>")
+    scripted.wait(lambda: scripted.text() == "def double(x):\n    return x + x", "the changed function")
+    scripted.keys(":QwencoderExplain<CR>")
+    shown = "return vim.iter(vim.api.nvim_list_bufs()):any(function(b) return vim.api.nvim_buf_get_lines(b, 0, 1, false)[1] == 'It doubles.' end)"
+    scripted.wait(lambda: scripted.lua(shown), "the explanation")
 
 
 def test_the_time_from_the_last_key_to_the_ghost_text_is_printed(scripted: neovim.Editor, project: Path) -> None:

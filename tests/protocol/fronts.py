@@ -28,10 +28,13 @@ class Front:
 
 
 @asynccontextmanager
-async def front(**sections: dict[str, object]) -> AsyncIterator[Front]:
-    async with gateway(**sections) as private, aclosing(private.listen(ListenRequest("127.0.0.1", 0))) as events:
+async def front(listen: ListenRequest = ListenRequest("127.0.0.1", 0), **sections: dict[str, object]) -> AsyncIterator[Front]:  # noqa: B008
+    async with gateway(**sections) as private, aclosing(private.listen(listen)) as events:
         event = await anext(events)
         assert isinstance(event, Listening)
         base = f"http://{event.address}"
-        async with AsyncOpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0) as client, httpx2.AsyncClient(base_url=base) as http:
+        async with (
+            AsyncOpenAI(base_url=f"{base}/v1", api_key=listen.keys[0] if listen.keys else "none", max_retries=0) as client,
+            httpx2.AsyncClient(base_url=base) as http,
+        ):
             yield Front(client, http, private)

@@ -208,7 +208,23 @@ def test_pulling_a_wrong_local_file_fails_and_leaves_nothing(home: Path, tmp_pat
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["serve"], ["stop"], ["status"], ["logs"], ["complete"], ["demo"], ["models"], ["models", "list"], ["models", "pull"], ["models", "path"]],
+    [
+        [],
+        ["serve"],
+        ["stop"],
+        ["status"],
+        ["logs"],
+        ["complete"],
+        ["demo"],
+        ["review"],
+        ["tests"],
+        ["docs"],
+        ["commit-message"],
+        ["models"],
+        ["models", "list"],
+        ["models", "pull"],
+        ["models", "path"],
+    ],
 )
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     done = cli(*command, "--help")

@@ -270,7 +270,7 @@ def test_a_fix_is_refused_when_the_file_changes_while_it_is_made(tmp_path: Path)
         id_ = w.begin("codeAction/resolve", action)
         w.change((5, 0), (5, 0), " ")
         assert "edit" not in w.answer(id_)["result"]
-        assert "changed while the fix was made" in w.notification("window/showMessage")["message"]
+        assert "changed while the edit was made" in w.notification("window/showMessage")["message"]
 
 
 def test_a_fix_that_the_model_cannot_make_is_reported_with_the_next_step(tmp_path: Path) -> None:
@@ -299,8 +299,14 @@ def test_only_the_kinds_that_were_asked_for_are_offered(tmp_path: Path) -> None:
         review(w)
         kinds = {only: {a["kind"] for a in actions(w, FOUND, only=[only])} for only in ("quickfix", "source", "qwencoder", "refactor")}
         everything = {a["kind"] for a in actions(w, FOUND)}
-    assert kinds == {"quickfix": {"quickfix"}, "source": {"source.qwencoder.review"}, "qwencoder": {"qwencoder.review"}, "refactor": set()}
-    assert everything == {"quickfix", "source.qwencoder.review", "qwencoder.review"}
+    refactorings = {f"refactor.rewrite.qwencoder.{name}" for name in ("fix", "simplify", "types", "optimise", "document")}
+    assert kinds == {
+        "quickfix": {"quickfix"},
+        "source": {"source.qwencoder.review"},
+        "qwencoder": {"qwencoder.review", "qwencoder.explain"},
+        "refactor": refactorings,
+    }
+    assert everything == {"quickfix", "source.qwencoder.review", "qwencoder.review", "qwencoder.explain", *refactorings}
 
 
 def test_neither_the_reviewed_text_nor_the_findings_are_logged(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("/v1/completions", {"prompt": "x", "stream": True, "regex": "a", "choice": ["b"]}, "response_format"),
     ("/v1/chat/completions", {"messages": []}, "messages"),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
-    ("/v1/chat/completions", {"messages": HELLO, "tools": [{"type": "function"}]}, "tools"),
+    ("/v1/chat/completions", {"messages": HELLO, "tools": [{"type": "function"}]}, "tools.0.function"),
     ("/v1/chat/completions", {"messages": HELLO, "response_format": {"type": "json_schema"}}, "response_format.json_schema"),
     ("/v1/embeddings", {"input": ["a", ""]}, "input"),
     ("/v1/embeddings", {"input": "a", "encoding_format": "hex"}, "encoding_format"),

@@ -1,6 +1,7 @@
 -- Maps `<Plug>(qwencoder-accept)`: insert the ghost text; without ghost text it does what Tab does by default.
 -- Maps `<Plug>(qwencoder-accept-word)`: insert its next word, else CTRL-Right; `<Plug>(qwencoder-dismiss)`: take it away, else CTRL-E.
--- Commands: `:[range]QwencoderReview` reviews the file or the lines, `:QwencoderDownload` fetches the completion model.
+-- Commands: `:[range]QwencoderReview` reviews the file or the lines, `:[range]QwencoderExplain` explains the function or the lines,
+-- `:[range]QwencoderEdit WORDS` changes them as the words say, `:QwencoderDownload` fetches the completion model.
 
 --- What is left of a suggestion when the user typed on after it was made.
 ---
@@ -90,10 +91,25 @@ local function execute(command, arguments)
   end
 end
 
+--- The lines of a command with a range; without one the cursor, which stands for the function around it.
+---@param call vim.api.keyset.create_user_command.command_args
+---@return lsp.Range
+local function place(call)
+  local first = { line = call.line1 - 1, character = 0 }
+  return { start = first, ['end'] = call.range > 0 and { line = call.line2, character = 0 } or first }
+end
+
 vim.api.nvim_create_user_command('QwencoderReview', function(call)
-  local lines = { start = { line = call.line1 - 1, character = 0 }, ['end'] = { line = call.line2, character = 0 } }
-  execute('qwencoder.review', { vim.uri_from_bufnr(0), call.range > 0 and lines or nil })
+  execute('qwencoder.review', { vim.uri_from_bufnr(0), call.range > 0 and place(call) or nil })
 end, { range = true, desc = 'Review the file or the lines' })
+
+vim.api.nvim_create_user_command('QwencoderExplain', function(call)
+  execute('qwencoder.explain', { vim.uri_from_bufnr(0), place(call) })
+end, { range = true, desc = 'Explain the function or the lines' })
+
+vim.api.nvim_create_user_command('QwencoderEdit', function(call)
+  execute('qwencoder.edit', { vim.uri_from_bufnr(0), place(call), call.args })
+end, { range = true, nargs = '+', desc = 'Change the function or the lines as the words say' })
 
 vim.api.nvim_create_user_command('QwencoderDownload', function()
   execute('qwencoder.downloadModel', {})

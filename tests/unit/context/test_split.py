@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwencoder_lsp.context.gather import gather
-from qwencoder_lsp.context.split import MOST_TYPED, Splits, line_start
+from qwencoder_lsp.context.split import MOST_TYPED, Split, Splits, line_start
 from qwencoder_lsp.core.prompt import PromptParts
 from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.settings import Settings
@@ -84,3 +84,11 @@ def test_the_parts_are_the_document(before: str, after: str, data: st.DataObject
         assert found.prefix + found.typed == before
         assert after.startswith(found.suffix) or set(after.partition("\n")[0]) <= set(" )")
         before += data.draw(st.text(alphabet="ab (\n)", max_size=5))
+
+
+def test_of_a_closed_document_nothing_is_kept() -> None:
+    splits = Splits()
+    splits.put("a", Split(0, "x = ", "", whole=True))
+    splits.forget("a")
+    splits.forget("b")
+    assert splits.get("a", "x = 1", 5) is None

@@ -5,7 +5,8 @@ import pytest
 from qwencoder_lsp.core.results import Finding, Severity
 from qwencoder_lsp.core.text import Snapshot, Span, apply_edits
 from qwencoder_lsp.errors import AnswerError, RequestError, StaleDocument
-from qwencoder_lsp.features.fix import fix_diagnostic, fix_finding, fix_region
+from qwencoder_lsp.features.fix import fix_diagnostic, fix_finding
+from qwencoder_lsp.features.rewrite import region_at
 from qwencoder_lsp.settings import Settings
 
 CODE = "import os\n\n\nclass A:\n    def area(self, w, h):\n        total = w + h\n        return totl\n\n    def name(self):\n        return 'a'\n"
@@ -110,12 +111,12 @@ async def test_a_language_without_a_grammar_takes_the_lines_around(scripted: Any
 def test_the_region_is_the_function_then_the_statement_then_the_line() -> None:
     lines = "".join(f"    x{n} = {n}\n" for n in range(100))
     text = f"def f():\n{lines}    y = [\n        z,\n    ]\n"
-    assert fix_region(snapshot(text), at("z,", text), 10_000).of(text) == text
-    assert fix_region(snapshot(text), at("z,", text), 500).of(text) == "    y = [\n        z,\n    ]\n"
-    assert fix_region(snapshot(text), at("z,", text), 15).of(text) == "        z,\n"
-    assert fix_region(snapshot(text), at("    y", text), 500).of(text) == "    y = [\n        z,\n    ]\n"
+    assert region_at(snapshot(text), at("z,", text), 10_000).of(text) == text
+    assert region_at(snapshot(text), at("z,", text), 500).of(text) == "    y = [\n        z,\n    ]\n"
+    assert region_at(snapshot(text), at("z,", text), 15).of(text) == "        z,\n"
+    assert region_at(snapshot(text), at("    y", text), 500).of(text) == "    y = [\n        z,\n    ]\n"
     with pytest.raises(RequestError):
-        fix_region(snapshot(text), at("z,", text), 5)
+        region_at(snapshot(text), at("z,", text), 5)
 
 
 def finding(text: str = CODE, quote: str = "return totl", replacement: str | None = "return total") -> Finding:

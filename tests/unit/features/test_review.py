@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from qwencoder_lsp.core.results import Severity
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
 from qwencoder_lsp.errors import EngineCrashed, StaleDocument
-from qwencoder_lsp.features.review import review
+from qwencoder_lsp.features import review as features_review
+from qwencoder_lsp.features.review_changes import regions, review_changes
 from qwencoder_lsp.gateway.protocol import ChatRequest, End, Event, Piece, Start
 from qwencoder_lsp.settings import Settings
+
+review = partial(features_review.review, refute=False)
 
 CODE = "def area(w, h):\n    return w + h\n\n\ndef first(xs):\n    return xs[1]\n"
 FIXED = CODE.replace("w + h", "w * h").replace("xs[1]", "xs[0]")
@@ -199,7 +203,7 @@ async def test_the_same_change_in_two_overlapping_windows_is_one_finding(scripte
     windows = [request.messages[-1].content.split("```python\n")[1].split("\n```")[0] for request in seen.requests]
     shared = windows[1].splitlines()[3]
     assert shared in windows[0]
-    fix = shared.replace("use(", "used(")
+    fix = shared.replace("use(", "use(-")
     answers = [answer for window in windows for answer in _with_fix(window, shared, fix)]
     result = await review(snapshot(text), scripted(*answers), settings(max_tokens=256))
     assert [f.replacement for f in result.findings] == [fix.strip()]
@@ -278,3 +282,52 @@ async def test_a_newer_review_of_the_document_ends_this_one() -> None:
 async def test_errors_of_the_gateway_reach_the_caller() -> None:
     with pytest.raises(EngineCrashed):
         await review(snapshot(), Endless("crash"), Settings())
+
+
+async def test_changes_that_the_model_takes_back_are_neither_explained_nor_shown(scripted: Any) -> None:
+    half = CODE.replace("w + h", "w * h")
+    gateway = scripted(fenced(FIXED), fenced(half), explained("return w + h"))
+    result = await features_review.review(snapshot(), gateway, Settings())
+    assert [f.quote for f in result.findings] == ["return w + h"]
+    assert result.dropped == {"refuted": 1}
+    assert [span.of(CODE) for span in result.refuted] == ["return xs[1]"]
+    rewrite, refute, explain = gateway.requests
+    assert "return w * h" in refute.messages[-1].content
+    assert explain.messages[: len(rewrite.messages)] == rewrite.messages
+    assert "return xs[1]\n+" not in explain.messages[-1].content
+
+
+async def test_when_all_is_taken_back_nothing_is_explained(scripted: Any) -> None:
+    gateway = scripted(fenced(FIXED), fenced(CODE))
+    result = await features_review.review(snapshot(), gateway, Settings())
+    assert (result.findings, result.dropped, len(gateway.requests)) == ((), {"refuted": 2}, 2)
+
+
+@pytest.mark.parametrize("answer", ["I think", fenced(FIXED), fenced(CODE) + "…"])
+async def test_an_answer_without_code_the_same_code_or_half_of_it_refutes_nothing(scripted: Any, answer: str) -> None:
+    gateway = scripted(fenced(FIXED), answer, explained("return w + h", "return xs[1]"))
+    assert len((await features_review.review(snapshot(), gateway, Settings())).findings) == 2
+
+
+async def test_a_change_that_uses_a_name_that_nothing_defines_is_dropped(scripted: Any) -> None:
+    gateway = scripted(fenced(CODE.replace("w + h", "w * height")))
+    assert (await review(snapshot(), gateway, Settings())).dropped == {"replacement refused: it uses names that nothing defines": 1}
+
+
+async def test_a_review_of_a_change_keeps_findings_on_changed_lines_and_shows_the_function_around_them(scripted: Any) -> None:
+    text = CODE.replace("    return w + h\n", "    w = w + 0\n    return w + h\n")
+    at = text.index("    return w + h")
+    answer = "def area(w, h):\n    w = w\n    return w * h\n"
+    gateway = scripted(fenced(answer), "", explained("w = w + 0", "return w + h"))
+    result = await review_changes(snapshot(text), [Span(at, at + 17)], gateway, Settings())
+    assert [f.quote for f in result.findings if "return" in f.quote or f.span.end > at]
+    assert "xs[1]" not in gateway.requests[0].messages[-1].content
+    assert "w = w + 0" in gateway.requests[0].messages[-1].content
+
+
+def test_the_regions_of_a_change_do_not_overlap_and_hold_whole_functions() -> None:
+    first, second = CODE.index("return w"), CODE.index("return xs")
+    assert [span.of(CODE) for span in regions(snapshot(), [Span(first, first + 3)])] == ["def area(w, h):\n    return w + h\n"]
+    assert len(regions(snapshot(), [Span(first, first + 3), Span(second, second + 3)])) == 2
+    assert [span.of(CODE) for span in regions(snapshot(), [Span(first, second)])] == [CODE]
+    assert regions(snapshot("\n\n"), [Span(0, 1)]) == []

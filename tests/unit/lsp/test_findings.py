@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwencoder_lsp.core.results import Finding, Severity
-from qwencoder_lsp.core.text import Edit, Span, apply_edits
-from qwencoder_lsp.lsp.findings import Findings, move_findings, moved
+from qwencoder_lsp.core.text import Edit, Span, apply_edits, moved
+from qwencoder_lsp.lsp.findings import Findings, move_findings
 
 LENGTH = 30
 

@@ -93,7 +93,7 @@ def test_the_most_urgent_thing_is_said_first(status: Status, kind: str, message:
     "target", [targets.FindingTarget("file:///a", "f1"), targets.DiagnosticTarget("file:///a", 3, Span(1, 2), "message", "pylint", "W1")]
 )
 def test_a_target_survives_the_way_to_the_editor_and_back(target: targets.Target) -> None:
-    assert targets.parse(target.as_json()) == target
+    assert targets.parse(targets.as_json(target)) == target
 
 
 @pytest.mark.parametrize("data", [None, 5, "finding", {}, {"finding": {}}, {"diagnostic": {"uri": "x"}}])

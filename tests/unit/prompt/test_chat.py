@@ -66,7 +66,7 @@ def test_the_last_code_block_of_the_last_message_is_found_with_its_fence() -> No
     question = "Fix:\n```python\na = 1\n```\nand\n```python\nb = 2\n```\n"
     messages = [Message("user", "```go\nx\n```"), Message("assistant", "ok"), Message("user", question)]
     tokens = render_chat(messages, tokenizer)
-    at = code_block(messages, tokens, tokenizer)
+    at = code_block(question, tokens, tokenizer)
     assert at is not None
     assert tokens[at:] == tokens[-len(tokens[at:]) :]
     text = bytes(t for t in tokens[at:] if t < 256).decode()
@@ -77,4 +77,4 @@ def test_the_last_code_block_of_the_last_message_is_found_with_its_fence() -> No
 def test_without_a_named_code_block_there_is_nothing_to_copy(content: str) -> None:
     tokenizer = ByteTokenizer()
     messages = [Message("user", content)]
-    assert code_block(messages, render_chat(messages, tokenizer), tokenizer) is None
+    assert code_block(content, render_chat(messages, tokenizer), tokenizer) is None

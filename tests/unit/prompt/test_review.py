@@ -4,9 +4,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwencoder_lsp.core.prompt import Message
 from qwencoder_lsp.core.text import Span
-from qwencoder_lsp.prompt.review import explain_messages, findings_schema, rewrite_messages, windows
+from qwencoder_lsp.prompt.review import changes_text, findings_schema, windows
 
 TEXTS = st.lists(st.sampled_from(["", "def f():", "    x = 1", "    " + "y" * 60, "z"]), max_size=60).map("\n".join)
 
@@ -55,12 +54,8 @@ def test_only_the_region_is_cut_into_windows() -> None:
     assert windows(text, Span(3, 6), 100) == [Span(3, 5)]
 
 
-def test_the_second_turn_continues_the_first_word_for_word() -> None:
-    asked = rewrite_messages("x = 1\n", "python")
-    messages = explain_messages(asked, "answer", [("x = 1\n", "x = 2\n")])
-    assert messages[:2] == asked
-    assert messages[2] == Message("assistant", "answer")
-    assert "1.\n- x = 1\n+ x = 2\n" in messages[3].content
+def test_changes_are_numbered_and_marked_as_a_diff() -> None:
+    assert changes_text([("x = 1\n", "x = 2\n"), ("a\n", "")]) == "1.\n- x = 1\n+ x = 2\n\n2.\n- a\n"
 
 
 def test_the_schema_wants_one_finding_for_each_quote() -> None:

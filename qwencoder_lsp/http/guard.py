@@ -1,0 +1,146 @@
+"""Who may ask, from where, how much and how often: everything that is decided before a route sees a request. Plain ASGI, because Starlette's wrapper
+would stand between a response and the news that its client has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from qwencoder_lsp.http.failures import RETRY_AFTER_S, shape
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+# The origins that Ollama allows too: pages of this machine, and the web views of editors.
+ORIGINS = r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?|(app|file|tauri|vscode-webview|vscode-file)://.*"
+OPEN = frozenset({"/health", "/v1/health"})  # for load balancers and editors that look whether somebody is there
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+BODY_S = 30.0  # for a body to arrive
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """keys: whoever asks must send one of them; without any, nobody is asked for one. at_once, per_minute: requests of one key, or of all that have
+    none; 0 is no limit. body: bytes."""
+
+    keys: tuple[str, ...] = ()
+    at_once: int = 0
+    per_minute: int = 0
+    body: int = 32 << 20
+
+
+@dataclass(slots=True)
+class _Client:
+    """What one key does."""
+
+    running: int = 0
+    begun: deque[float] = field(default_factory=deque)
+
+
+class Guard:
+    """Refuses a request that is meant for another host, comes from a foreign web page, has no key where one is needed, or is too much."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, *, any_host: bool) -> None:
+        """any_host: on addresses that other machines reach, where a key protects, names are not ours to know."""
+        self._app, self._limits, self._any_host = app, limits, any_host
+        self._keys = [_digest(key) for key in limits.keys]
+        self._clients: dict[int, _Client] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if refusal := self._stranger(scope, headers):
+            await refusal(scope, receive, send)
+            return
+        who = self._who(headers) if self._keys else 0
+        if who is None and scope["path"] not in OPEN and scope["method"] != "OPTIONS":  # a browser asks without the key first
+            message = "A valid API key is needed: Authorization: Bearer KEY, or X-Api-Key: KEY."
+            refusal = JSONResponse(shape(message, "authentication_error", "invalid_api_key"), 401, {"www-authenticate": "Bearer"})
+            await refusal(scope, receive, send)
+            return
+        if scope["method"] in SAFE:
+            await self._app(scope, receive, send)
+            return
+        client = self._clients.setdefault(who or 0, _Client())
+        if refusal := self._too_much(client):
+            await refusal(scope, receive, send)
+            return
+        client.running += 1
+        try:
+            await self._app(scope, _Body(receive, self._limits.body), send)
+        finally:
+            client.running -= 1
+
+    def _stranger(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._any_host and host.rsplit(":", 1)[0] not in LOOPBACK:
+            return JSONResponse(shape(f"Host {host!r} is not served here.", "invalid_request_error", "host"), 403)
+        if origin and scope["method"] not in SAFE and not re.fullmatch(ORIGINS, origin):
+            return JSONResponse(shape(f"Pages of {origin!r} may not ask this service.", "invalid_request_error", "origin"), 403)
+        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > self._limits.body:
+            return JSONResponse(shape(_too_large(self._limits.body), "invalid_request_error", "body_too_large"), 413, {"connection": "close"})
+        return None
+
+    def _who(self, headers: Headers) -> int | None:
+        """The number of the key, counted from 1. Every key is compared, whichever fits."""
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        given = _digest(bearer.strip() if kind.lower() == "bearer" else headers.get("x-api-key", ""))
+        found = [hmac.compare_digest(given, key) for key in self._keys]
+        return found.index(True) + 1 if any(found) else None
+
+    def _too_much(self, client: _Client) -> JSONResponse | None:
+        limits, now = self._limits, time.monotonic()
+        if limits.at_once and client.running >= limits.at_once:
+            return _slower(f"{client.running} requests of this client are running, and {limits.at_once} may.", RETRY_AFTER_S)
+        if limits.per_minute:
+            while client.begun and now - client.begun[0] > MINUTE_S:
+                client.begun.popleft()
+            if len(client.begun) >= limits.per_minute:
+                wait = str(int(MINUTE_S - (now - client.begun[0])) + 1)
+                return _slower(f"{limits.per_minute} requests per minute are allowed.", wait)
+            client.begun.append(now)
+        return None
+
+
+class _Body:
+    """`receive`, as long as the body is neither too long nor too slow."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self._left, self._limit = receive, limit, limit
+        self._deadline = time.monotonic() + BODY_S
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, self._deadline - time.monotonic()))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, f"The body did not arrive within {BODY_S:.0f} s.", {"connection": "close"}) from None
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+            if self._left < 0:
+                raise HTTPException(413, _too_large(self._limit), {"connection": "close"})
+        return message
+
+
+def _digest(key: str) -> bytes:
+    """Of a fixed length, so that comparing takes the same time for any key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _too_large(limit: int) -> str:
+    return f"The body is larger than {limit >> 20} MB."
+
+
+def _slower(message: str, after: str) -> JSONResponse:
+    return JSONResponse(shape(f"{message} Try again later.", "rate_limit_error", "rate_limit"), 429, {"retry-after": after})

@@ -1,0 +1,216 @@
+"""llama-server's own routes, for llama.vim, llama.vscode and their like: what they send and read is in its tools/server/README.md.
+
+Slots and samplers are ours: `id_slot`, `cache_prompt` and `samplers` are ignored, and every prompt is cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from qwencoder_lsp import __version__
+from qwencoder_lsp.core.prompt import PromptParts, Snippet
+from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
+from qwencoder_lsp.http.candidates import answers
+from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
+from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, candidates, chat_model, fill_model, prompt_tokens, text_model
+from qwencoder_lsp.http.openai_shapes import spelled, timings
+from qwencoder_lsp.http.openai_tools import conversation
+from qwencoder_lsp.http.service import Service
+from qwencoder_lsp.http.stream import EventStream, JsonReply
+from qwencoder_lsp.prompt.budget import fim_budget
+from qwencoder_lsp.prompt.chat import conversation_text, template_of
+from qwencoder_lsp.prompt.fim import render_fim
+
+Dict = dict[str, Any]
+STOP_TYPES = {"length": "limit", "stop_string": "word", "stop_token": "eos", "scored": "limit"}
+
+
+def llamacpp_routes(service: Service) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["llama.cpp"])
+
+    @router.post("/completion")
+    @router.post("/completions")
+    async def completion(body: NativeCompletionBody) -> Response:
+        return _answer(service, body, lambda: _plan_completion(service, body))
+
+    @router.post("/infill")
+    async def infill(body: InfillBody) -> Response:
+        return _answer(service, body, lambda: _plan_infill(service, body))
+
+    @router.post("/tokenize")
+    async def tokenize(body: TokenizeBody) -> Dict:
+        tokenizer = await service.host.tokenizer(text_model(service, body.model))
+        tokens = tokenizer.tokenize_markup(body.content) if body.parse_special else tokenizer.tokenize(body.content)
+        return {"tokens": [{"id": t, "piece": spelled(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
+
+    @router.post("/detokenize")
+    async def detokenize(body: DetokenizeBody) -> Dict:
+        model = text_model(service, body.model)
+        engine, tokenizer = await service.host.load(model)
+        tokens = prompt_tokens(body.tokens, "tokens", engine, tokenizer, markup=False) if body.tokens else []
+        return {"content": b"".join(map(tokenizer.piece, tokens)).decode("utf-8", "replace")}
+
+    @router.post("/apply-template")
+    async def apply_template(body: TemplateBody) -> Dict:
+        tokenizer = await service.host.tokenizer(chat_model(service, body.model))
+        tools = [{"type": "function", "function": tool.function.model_dump()} for tool in body.tools]
+        return {"prompt": conversation_text(conversation(body.messages), tokenizer, tools)}
+
+    @router.get("/props")
+    async def props(model: str = "") -> Dict:
+        chosen = text_model(service, model)
+        tokenizer, engine = await service.host.tokenizer(chosen), service.host.engine(chosen)
+        n_ctx = engine.info.max_ctx or engine.info.n_ctx if engine else min(service.settings.engine.context, tokenizer.n_ctx_train or 1 << 20)
+        return {
+            "default_generation_settings": {"id": 0, "n_ctx": n_ctx, "is_processing": bool(engine and engine.active), "params": {}},
+            "total_slots": 1,
+            "model_alias": chosen.name,
+            "model_path": chosen.path.name,
+            "chat_template": template_of(tokenizer),
+            "modalities": {"vision": False, "audio": False},
+            "build_info": f"qwencoder-lsp {__version__}",
+            "is_sleeping": engine is None or not engine.loaded,
+        }
+
+    @router.get("/slots")
+    async def slots() -> list[Dict]:
+        """One per model; what is being worked on is not shown, because it is source text."""
+        found = [(model, service.host.engine(model)) for model in service.host.models()]
+        return [
+            {"id": i, "model": model.name, "n_ctx": engine.info.n_ctx, "is_processing": bool(engine.active), "speculative": True}
+            for i, (model, engine) in enumerate(found)
+            if engine
+        ]
+
+    return router
+
+
+async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan:
+    model = text_model(service, body.model)
+    engine, tokenizer = await service.host.load(model)
+    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
+    return Plan(model, engine, tokenizer, candidates(asked, body.n))
+
+
+async def _plan_infill(service: Service, body: InfillBody) -> Plan:
+    model = fill_model(service, body.model or AUTO)
+    engine, tokenizer = await service.host.load(model)
+    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    if body.temperature is None:
+        request = replace(request, sampling=replace(request.sampling, temperature=0.0))
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + len(body.prompt))
+    if body.input_extra:  # a prefix that fills the context would leave no room for what the client took the trouble to send
+        room = budget.prefix + budget.snippets
+        budget = replace(budget, prefix=min(budget.prefix, room * 2 // 3), snippets=max(budget.snippets, room // 3))
+    snippets = tuple(Snippet(hashlib.sha256(e.text.encode("utf-8", "replace")).hexdigest(), e.filename, e.text, "client") for e in body.input_extra)
+    parts = PromptParts(body.input_prefix, body.input_suffix, snippets=snippets, typed=body.prompt)
+    prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
+    constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
+    return Plan(
+        model,
+        engine,
+        tokenizer,
+        candidates([replace(request, tokens=tuple(prompt.tokens), constraint=constraint, priority=Priority.EXPLICIT, lane="typing")], body.n),
+    )
+
+
+def _limited(request: Generate, body: NativeSampled) -> Generate:
+    if body.grammar:
+        raise FieldError("grammar", "GBNF grammars are not served.", "Use json_schema, regex or choice.")
+    if body.json_schema is not None:
+        if request.constraint:
+            raise FieldError("json_schema", "only one of json_schema, response_format, regex and choice can be obeyed.")
+        request = replace(request, constraint=Constraint("json_schema", json.dumps(body.json_schema)))
+    stops = replace(request.stops, indent=body.n_indent or None, after_newline_ms=body.t_max_predict_ms or None)
+    return replace(request, stops=stops)
+
+
+def _answer(service: Service, body: NativeSampled, plan: Callable[[], Awaitable[Plan]]) -> Response:
+    if body.stream:
+        return EventStream(_stream(service, plan, body.response_fields), done=False)
+    return JsonReply(lambda: _whole(service, plan, body.response_fields))
+
+
+async def _stream(service: Service, prepare: Callable[[], Awaitable[Plan]], fields: Sequence[str]) -> AsyncGenerator[Dict, None]:
+    with service.working():
+        plan = await prepare()
+        async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
+            async for index, answer in found:
+                if isinstance(answer, Chunk):
+                    yield {
+                        "index": index,
+                        "content": answer.text,
+                        "tokens": list(answer.tokens),
+                        "stop": False,
+                        "id_slot": 0,
+                        "model": plan.model.name,
+                    }
+                else:
+                    yield _chosen(_final(plan, index, "", answer), fields)
+
+
+async def _whole(service: Service, prepare: Callable[[], Awaitable[Plan]], fields: Sequence[str]) -> Dict | list[Dict]:
+    with service.working():
+        plan = await prepare()
+        texts = [""] * len(plan.requests)
+        ended: dict[int, Done] = {}
+        async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
+            async for index, answer in found:
+                if isinstance(answer, Chunk):
+                    texts[index] += answer.text
+                else:
+                    ended[index] = answer
+        rows = [_chosen(_final(plan, i, text, ended[i]), fields) for i, text in enumerate(texts)]
+        return rows if len(rows) > 1 else rows[0]
+
+
+def _final(plan: Plan, index: int, text: str, done: Done) -> Dict:
+    sampling = plan.requests[index].sampling
+    return {
+        "index": index,
+        "content": text,
+        "id_slot": 0,
+        "stop": True,
+        "stop_type": STOP_TYPES.get(done.reason, "none"),
+        "stopping_word": "",
+        "model": plan.model.name,
+        "tokens_predicted": done.generated_tokens,
+        "tokens_evaluated": done.prompt_tokens,
+        "tokens_cached": done.prompt_tokens + done.generated_tokens,
+        "truncated": False,
+        "generation_settings": {
+            "n_ctx": plan.engine.info.n_ctx,
+            "n_predict": plan.requests[index].max_tokens,
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
+            "seed": sampling.seed,
+        },
+        "timings": timings((done,)),
+    }
+
+
+def _chosen(answer: Dict, fields: Sequence[str]) -> Dict:
+    """Only the fields that were asked for; a member of another goes to the top, under its whole path."""
+    if not fields:
+        return answer
+    found: Dict = {}
+    for path in fields:
+        value: Any = answer
+        for name in path.split("/"):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            found[path] = value
+    return found

@@ -1,0 +1,1 @@
+"""Review and fix on HumanEvalFix: functions with one bug each, judged by execution."""

@@ -1,0 +1,1 @@
+"""Function calling on the Berkeley Function-Calling Leaderboard's items, beside llama-server."""

@@ -1,0 +1,147 @@
+"""llama-server's own routes over a real socket, with the scripted engine: what llama.vim, llama.vscode and Continue send and read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from tests.protocol.fronts import front
+from tests.protocol.gateways import until
+
+# What llama.vim posts, with its own defaults (autoload/llama.vim): a completion, and what it sends to warm the cache.
+VIM: dict[str, Any] = {
+    "id_slot": 0,
+    "input_prefix": "def add(a, b):\n",
+    "input_suffix": "\n\nprint(add(1, 2))\n",
+    "input_extra": [{"text": "def scale(x):\n    return 2 * x\n", "time": [1, 2], "filename": "scale.py"}],
+    "prompt": "    ret",
+    "n_predict": 128,
+    "stop": [],
+    "n_indent": 4,
+    "top_k": 40,
+    "top_p": 0.90,
+    "stream": False,
+    "samplers": ["top_k", "top_p", "infill"],
+    "cache_prompt": True,
+    "t_max_prompt_ms": 500,
+    "t_max_predict_ms": 1000,
+    "response_fields": [
+        "content",
+        "timings/prompt_n",
+        "timings/prompt_ms",
+        "timings/prompt_per_token_ms",
+        "timings/prompt_per_second",
+        "timings/predicted_n",
+        "timings/predicted_ms",
+        "timings/predicted_per_token_ms",
+        "timings/predicted_per_second",
+        "truncated",
+        "tokens_cached",
+    ],
+}
+WARM = {**VIM, "n_predict": 0, "samplers": [], "t_max_prompt_ms": 1, "t_max_predict_ms": 1, "response_fields": [""]}
+
+
+async def test_llama_vim_gets_what_it_asks_for(script: Any) -> None:
+    script(rules=[{"contains": "<|fim_middle|>    ret<|cursor|>", "text": "urn a + b"}], default="no")
+    async with front() as f:
+        warm = await f.http.post("/infill", json=WARM)
+        answer = (await f.http.post("/infill", json=VIM)).json()
+    assert (warm.status_code, warm.json()) == (200, {})
+    assert set(answer) == set(VIM["response_fields"])
+    assert answer["content"] == "urn a + b"
+    assert answer["timings/predicted_n"] == len("urn a + b")
+    assert answer["truncated"] is False
+
+
+async def test_files_beside_come_before_the_text_at_the_cursor(script: Any) -> None:
+    script(rules=[{"contains": "<|file_sep|>scale.py\ndef scale(x):\n    return 2 * x\n", "text": "seen"}], default="no")
+    async with front() as f:
+        assert (await f.http.post("/infill", json=VIM)).json()["content"] == "seen"
+
+
+async def test_a_key_ends_the_request_before_it(script: Any) -> None:
+    script(default="x", prefill_ms=60_000)
+    async with front() as f:
+        request = asyncio.create_task(f.http.post("/infill", json=VIM))
+        await f.busy(1)
+        await until(f.private, lambda s: bool(s.models) and s.models[0].state == "ready")
+        request.cancel()
+        await f.busy(0)
+
+
+async def test_a_completion_is_whole_streamed_or_several(script: Any) -> None:
+    script(default=["one two", "three"])
+    async with front() as f:
+        whole = (await f.http.post("/completion", json={"prompt": "x", "n_predict": 3})).json()
+        streamed = await f.http.post("/completion", json={"prompt": "x", "stream": True, "stop": [" t"]})
+        several = (await f.http.post("/completions", json={"prompt": ["x", "y"], "n_predict": -1})).json()
+    assert (whole["content"], whole["stop"], whole["stop_type"], whole["tokens_predicted"]) == ("one", True, "limit", 3)
+    assert {"tokens_evaluated", "tokens_cached", "generation_settings", "timings", "model", "truncated"} <= set(whole)
+    events = [json.loads(line.removeprefix("data: ")) for line in streamed.text.split("\n\n") if line]
+    assert "".join(event["content"] for event in events) == "one"
+    assert [event["stop"] for event in events] == [False] * (len(events) - 1) + [True]
+    assert events[-1]["stop_type"] == "word"
+    assert [row["content"] for row in several] == ["one two", "one two"]
+
+
+async def test_text_becomes_tokens_and_back(script: Any) -> None:
+    async with front() as f:
+        tokens = (await f.http.post("/tokenize", json={"content": "a<|im_end|>"})).json()["tokens"]
+        plain = (await f.http.post("/tokenize", json={"content": "<|im_end|>", "parse_special": False})).json()["tokens"]
+        pieces = (await f.http.post("/tokenize", json={"content": "é", "with_pieces": True})).json()["tokens"]
+        back = (await f.http.post("/detokenize", json={"tokens": [104, 105]})).json()
+        nothing = (await f.http.post("/detokenize", json={"tokens": []})).json()
+        wrong = await f.http.post("/detokenize", json={"tokens": [9999]})
+    assert tokens == [97, 262]
+    assert len(plain) == len("<|im_end|>")
+    assert pieces[0] == {"id": 0xC3, "piece": "bytes:\\xc3"}
+    assert (back, nothing) == ({"content": "hi"}, {"content": ""})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "tokens")
+
+
+async def test_the_template_can_be_applied_without_an_answer(script: Any) -> None:
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "hi <|im_end|>"}]}
+    async with front() as f:
+        plain = (await f.http.post("/apply-template", json=body)).json()["prompt"]
+        tools = (await f.http.post("/apply-template", json={**body, "tools": [{"function": {"name": "f"}}]})).json()["prompt"]
+    assert plain == "<|im_start|>user\nhi <|im_end|><|im_end|>\n<|im_start|>assistant"
+    assert '"name": "f"' in tools
+
+
+async def test_props_and_slots_show_sizes_and_no_text(script: Any) -> None:
+    script(default="x")
+    async with front() as f:
+        asleep = (await f.http.get("/props?model=scripted&autoload=false")).json()
+        await f.http.post("/completion", json={"prompt": "a secret"})
+        awake, slots = (await f.http.get("/props")).json(), await f.http.get("/slots")
+    assert (asleep["is_sleeping"], awake["is_sleeping"]) == (True, False)
+    assert awake["default_generation_settings"]["n_ctx"] == slots.json()[0]["n_ctx"] > 0
+    assert "im_start" in awake["chat_template"]
+    assert "secret" not in slots.text
+
+
+async def test_what_is_not_served_is_refused(script: Any) -> None:
+    script(default="x")
+    bodies: list[tuple[str, dict[str, Any], str]] = [
+        ("/completion", {"prompt": "x", "grammar": "root ::= x"}, "grammar"),
+        ("/completion", {"prompt": "x", "json_schema": {}, "regex": "a"}, "json_schema"),
+        ("/completion", {}, "prompt"),
+        ("/infill", {"input_prefix": "x"}, "input_suffix"),
+    ]
+    async with front() as f:
+        for path, body, param in bodies:
+            answer = await f.http.post(path, json=body)
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+async def test_mistrals_fim_route_answers_as_a_chat(script: Any) -> None:
+    """Continue's openai and mistral providers read choices[0].delta.content from it."""
+    script(rules=[{"contains": "<|fim_suffix|>)<|fim_middle|>f(<|cursor|>", "text": "x"}], default="no")
+    async with front() as f:
+        whole = (await f.http.post("/v1/fim/completions", json={"prompt": "f(", "suffix": ")"})).json()
+        streamed = await f.http.post("/v1/fim/completions", json={"prompt": "f(", "suffix": ")", "stream": True})
+    assert whole["choices"][0]["message"]["content"] == "x"
+    events = [json.loads(line.removeprefix("data: ")) for line in streamed.text.split("\n\n")[:-2]]
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == "x"
