@@ -13,6 +13,7 @@
     │   ├── EngineFailed     the engine could not load the model
     │   ├── EngineCrashed    the engine process ended in mid-request
     │   └── EngineBusy       too much is waiting
+    ├── IndexUnavailable     the index of a workspace cannot be opened or written
     ├── RequestError         the request itself is wrong (too long, bad schema)
     ├── AnswerError          the model's answer could not be used
     └── StaleDocument        the document changed while the answer was made
@@ -109,6 +110,12 @@ class EngineBusy(EngineError):
     """Too many requests are waiting; nothing was queued."""
 
     code = "engine_busy"
+
+
+class IndexUnavailable(QwencoderError):
+    """The index of a workspace cannot be opened or written."""
+
+    code = "index"
 
 
 class RequestError(QwencoderError):

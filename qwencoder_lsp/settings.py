@@ -66,6 +66,15 @@ class Completion(_Section):
     paths_off: tuple[str, ...] = Field((), description="Glob patterns of paths in the workspace without completion.", json_schema_extra=PROJECT)
 
 
+class Index(_Section):
+    """The index of the workspace's folders."""
+
+    enabled: bool = Field(True, description="Index the workspace folders, for completions that know other files.", json_schema_extra=PROJECT)
+    snippet_tokens: int = Field(
+        512, ge=0, le=16384, description="Most tokens of other files in a completion's prompt; 0: none.", json_schema_extra=PROJECT
+    )
+
+
 class Review(_Section):
     """Review and fixes."""
 
@@ -140,6 +149,7 @@ class Settings(_Section):
     """All settings."""
 
     completion: Completion = Field(default_factory=Completion)
+    index: Index = Field(default_factory=Index)
     review: Review = Field(default_factory=Review)
     prompts: Prompts = Field(default_factory=Prompts)
     model: Model = Field(default_factory=Model)

@@ -10,6 +10,7 @@ import typer
 from qwencoder_lsp.cli import batch, completion, models, review, service, trace, writing
 from qwencoder_lsp.cli.bench import bench
 from qwencoder_lsp.cli.demo import demo
+from qwencoder_lsp.cli.index import context, index, search
 from qwencoder_lsp.errors import QwencoderError, RequestError, SettingsError
 
 app = typer.Typer(
@@ -42,6 +43,9 @@ app.command(epilog="Example: qwencoder-lsp bench --model qwencoder-1.5b")(bench)
 app.command(epilog="Example: qwencoder-lsp demo --model qwencoder-1.5b")(demo)
 trace_commands.command("last", epilog="Example: qwencoder-lsp trace last --limit 5")(trace.last)
 trace_commands.command("replay", epilog="Example: qwencoder-lsp trace replay 3f2a9c01")(trace.replay)
+app.command(epilog="Example: qwencoder-lsp index --watch")(index)
+app.command(epilog="Example: qwencoder-lsp search 'def connect' --root src")(search)
+app.command(epilog="Example: qwencoder-lsp context src/app.py:12:9 --tokens 1024")(context)
 batch_commands.command("run", epilog="Example: qwencoder-lsp batch run questions.jsonl --output answers.jsonl")(batch.run)
 model_commands.command("list", epilog="Example: qwencoder-lsp models list")(models.list_models)
 model_commands.command("pull", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b")(models.pull)

@@ -3,14 +3,15 @@
 A snapshot and the cursor go in, PromptParts come out. Text travels with "\\n" as its only line ending, whatever the document uses. The parts are
 bounded in characters only so that a keystroke does not carry a large document; the token budgets are cut later, where the tokenizer is.
 The start of the prefix is anchored: it moves in big steps from line start to line start, so that it stays the same while someone types.
-Nothing here grows with the size of the document, except copying the part that is sent.
+Secrets become placeholders. Nothing here grows with the size of the document, except copying the part that is sent.
 """
 
 from __future__ import annotations
 
 from qwencoder_lsp.context.repository import locate
+from qwencoder_lsp.context.secrets import redact, redact_kept
 from qwencoder_lsp.context.split import Split, Splits, line_start
-from qwencoder_lsp.core.prompt import PromptParts
+from qwencoder_lsp.core.prompt import PromptParts, Snippet
 from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.settings import Settings
 
@@ -18,8 +19,8 @@ PREFIX, SUFFIX = 32_768, 8_192  # characters when no token limit is set: about 8
 PER_TOKEN = 6  # more characters than a token of source code has on average (3 to 4), so that the token limit decides
 
 
-def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits | None = None) -> PromptParts:
-    """The parts around `offset` (0 to the length of the text). splits: where those of earlier keystrokes are kept."""
+def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits | None = None, snippets: tuple[Snippet, ...] = ()) -> PromptParts:
+    """The parts around `offset` (0 to the length of the text). splits: where those of earlier keystrokes are kept. snippets: of other places."""
     text = snapshot.text
     split = splits.get(snapshot.uri, text, offset) if splits else None
     if split is None:
@@ -28,14 +29,15 @@ def gather(snapshot: Snapshot, offset: int, settings: Settings, splits: Splits |
             splits.put(snapshot.uri, split)
     place = locate(snapshot.path, snapshot.root)
     return PromptParts(
-        prefix=split.prefix.replace("\r\n", "\n"),
-        suffix=split.suffix.replace("\r\n", "\n"),
+        prefix=redact_kept(split.prefix).replace("\r\n", "\n"),
+        suffix=redact_kept(split.suffix).replace("\r\n", "\n"),
         path=place.path,
         repo=place.repo,
         language=snapshot.language,
+        snippets=snippets,
         prefix_omitted=split.start,
         suffix_omitted=max(0, len(text) - offset - len(split.suffix)),
-        typed=text[split.cut : offset].replace("\r\n", "\n"),
+        typed=redact(text[split.cut : offset]).replace("\r\n", "\n"),
     )
 
 

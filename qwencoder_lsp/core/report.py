@@ -24,6 +24,7 @@ class Reason(str, Enum):
     EMPTY = "model had nothing to add"
     REPEATS_SUFFIX = "repeats the text after the cursor"
     REPEATS_PREFIX = "repeats the text before the cursor"
+    SECRET = "would write a secret"  # noqa: S105 - says so
     UNSURE = "model not sure enough"
     IN_PROSE = "the cursor is in a comment"
     GENERATED = "generated file"

@@ -7,11 +7,14 @@ run behind the gateway. An answer that is known already, or on its way, is taken
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from time import perf_counter
 
 from qwencoder_lsp.context.gather import gather
+from qwencoder_lsp.context.pack import Pack
 from qwencoder_lsp.context.split import Splits
+from qwencoder_lsp.core.prompt import Snippet
 from qwencoder_lsp.core.report import Reason, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot
@@ -35,10 +38,17 @@ from qwencoder_lsp.settings import Settings
 AHEAD_TOKENS = 32
 
 
-class Completer:
-    """The completions of one window, and what is known of its documents from one keystroke to the next."""
+Choose = Callable[[Snapshot, int, Settings, Pack], Awaitable[Pack]]
+"""Finds the snippets that are best at a place of a document, given those that it has now."""
 
-    def __init__(self) -> None:
+
+class Completer:
+    """The completions of one window, and what is known of its documents from one keystroke to the next. snippets: for
+    requests that belong to no open document; the others have those of `choose`."""
+
+    def __init__(self, choose: Choose | None = None, snippets: tuple[Snippet, ...] = ()) -> None:
+        self._choose = choose
+        self._snippets = snippets
         self.verdicts = Verdicts()
         self._splits = Splits()
         self._trees = Trees()
@@ -187,7 +197,8 @@ class Completer:
             self.pace.answered(answer.timings.generate)
             if self.pace.prepares(settings) and (reader := self._readers.get(snapshot.uri)):
                 wanted = replace(request, max_tokens=0, near=False, explicit=False, ahead=True, document=f"{document}:read")
-                reader.rest(flight.anchor, wanted, gateway)
+                choose = self._choose
+                reader.rest(flight.anchor, wanted, gateway, (lambda: choose(snapshot, offset, settings, reader.pack)) if choose else None)
 
         asked = replace(asked, request=request)
         flight = Flight(Anchor.at(snapshot.uri, snapshot.text, offset), gateway.complete(request), landed, asked=asked)
@@ -202,7 +213,7 @@ class Completer:
         """The gather stage: what is asked at `offset`, without limits of the answer."""
         reader = self._readers.setdefault(snapshot.uri, Reader()) if document else None
         return CompleteRequest(
-            gather(snapshot, offset, settings, self._splits),
+            gather(snapshot, offset, settings, self._splits, reader.pack.snippets if reader else self._snippets),
             model=settings.model.completion,
             document=document,
             max_prefix=settings.completion.max_prefix,
@@ -227,10 +238,17 @@ def _left(answer: Answer, rest: str) -> Answer:
 
 
 async def complete(
-    snapshot: Snapshot, offset: int, gateway: Gateway, settings: Settings, *, explicit: bool = False, document: str | None = None
+    snapshot: Snapshot,
+    offset: int,
+    gateway: Gateway,
+    settings: Settings,
+    *,
+    explicit: bool = False,
+    document: str | None = None,
+    snippets: tuple[Snippet, ...] = (),
 ) -> Completion:
-    """A single completion, with nothing known from before; see Completer.complete. Cancelling stops the generation."""
-    completer = Completer()
+    """A single completion, with nothing known from before but `snippets`; see Completer.complete. Cancelling stops the generation."""
+    completer = Completer(snippets=snippets)
     try:
         return await completer.complete(snapshot, offset, gateway, settings, explicit=explicit, document=document)
     finally:

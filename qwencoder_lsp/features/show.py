@@ -11,6 +11,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from qwencoder_lsp.context.gather import around
+from qwencoder_lsp.context.secrets import emits
 from qwencoder_lsp.core.report import Reason, Step, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
@@ -39,13 +40,16 @@ def show(
 ) -> Completion:
     """What to show of `answer` at `offset`. parsed: the tree of the snapshot, None where there is none. accepted: as in features.gate."""
     began = perf_counter()
-    done = finish(answer.text, *around(snapshot, offset), answer.reason)
+    prefix, suffix = around(snapshot, offset)
+    done = finish(answer.text, prefix, suffix, answer.reason)
     text, reason, steps = done.text, done.reason, done.steps
     if text and parsed is not None:
         before, behind = byte_at(snapshot.text, offset), byte_at(snapshot.text, offset + done.overwrite)
         text, sound = soundest(parsed, before, behind, text, whole=answer.reason in BY_ITSELF)
         steps = steps if text == done.text else (*steps, Step("unsound end", len(done.text), len(text)))
         reason = reason if sound or explicit else Reason.BREAKS_SYNTAX
+    if text and emits(prefix[prefix.rfind("\n") + 1 :], text):
+        reason = Reason.SECRET
     found = signals(snapshot, offset, answer, text, scope)
     if reason is Reason.SHOWN and not explicit:
         reason = hidden(found, settings.completion.eagerness, accepted=accepted) or reason

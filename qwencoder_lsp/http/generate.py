@@ -28,7 +28,8 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
     engine, tokenizer = await host.load(model)
     start = time.perf_counter()
     reserved = request.max_tokens + len(request.parts.typed)  # at most one token per character
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, reserved, request.max_prefix, request.max_suffix, near=request.near)
+    speed, others = engine.info.prefill_speed, bool(request.parts.snippets)
+    budget = fim_budget(speed, engine.info.n_ctx, reserved, request.max_prefix, request.max_suffix, near=request.near, snippets=others)
     prompt = render_fim(request.parts, tokenizer, budget)
     render_ms = (time.perf_counter() - start) * 1000
     generate = Generate(

@@ -28,7 +28,7 @@ from qwencoder_lsp.lsp.tasks import NewestWins, spawn
 from qwencoder_lsp.observe.trace import Trace
 
 if TYPE_CHECKING:
-    from qwencoder_lsp.features.complete import Completer
+    from qwencoder_lsp.features.complete import Choose, Completer
     from qwencoder_lsp.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ ANSWERED = frozenset(
         Reason.SHOWN,
         Reason.EMPTY,
         Reason.UNSURE,
+        Reason.SECRET,
         Reason.BREAKS_SYNTAX,
         Reason.NEXT_LINE,
         Reason.REPEATS_PREFIX,
@@ -76,7 +77,8 @@ class Outcome:
 class Completions:
     """Answers completion requests."""
 
-    def __init__(self, session: Session, downloads: Downloads) -> None:
+    def __init__(self, session: Session, downloads: Downloads, choose: Choose) -> None:
+        self._choose = choose
         self._session = session
         self._downloads = downloads
         self._newest = NewestWins()
@@ -224,7 +226,7 @@ class Completions:
         if self._completer is None:
             from qwencoder_lsp.features.complete import Completer
 
-            self._completer = Completer()
+            self._completer = Completer(self._choose)
         return self._completer
 
     def _trace(self, wish: Wish, completion: Completion, total_ms: float) -> None:

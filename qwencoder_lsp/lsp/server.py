@@ -28,6 +28,8 @@ from qwencoder_lsp.lsp.editor import Editor
 from qwencoder_lsp.lsp.explanations import Explanations
 from qwencoder_lsp.lsp.feedback import id_of, length_of
 from qwencoder_lsp.lsp.hovers import Hovers
+from qwencoder_lsp.lsp.indexing import Indexing
+from qwencoder_lsp.lsp.indexing import register as watch_files
 from qwencoder_lsp.lsp.items import ACCEPTED
 from qwencoder_lsp.lsp.lenses import Lenses
 from qwencoder_lsp.lsp.protocol import Server
@@ -35,6 +37,7 @@ from qwencoder_lsp.lsp.questions import answer, questions, save_traces
 from qwencoder_lsp.lsp.reviews import Reviews
 from qwencoder_lsp.lsp.session import Session
 from qwencoder_lsp.lsp.status import StatusBoard
+from qwencoder_lsp.lsp.surroundings import OtherFiles
 from qwencoder_lsp.lsp.tasks import spawn
 from qwencoder_lsp.observe import log as log_file
 from qwencoder_lsp.observe import windows
@@ -86,13 +89,16 @@ def create() -> Server:
     downloads = Downloads(editor, configuration, connection, board)
     diagnostics = Diagnostics(editor, documents)
     session = Session(editor, documents, configuration, connection, traces)
-    completions = Completions(session, downloads)
+    others, indexing = OtherFiles(session), Indexing(session)
+    board.index = indexing.states
+    completions = Completions(session, downloads, others.choose)
     reviews = Reviews(session, diagnostics)
     actions = Actions(session, diagnostics)
     explanations = Explanations(session)
 
-    _lifecycle(server, session, board)
-    _synchronisation(server, configuration, diagnostics, completions, reviews)
+    _lifecycle(server, session, board, indexing)
+    _synchronisation(server, configuration, diagnostics, completions, reviews, indexing)
+    _workspace(server, configuration, indexing, others)
     _completion(server, completions)
     _diagnostics(server, diagnostics, Hovers(session, diagnostics))
     _actions(server, actions, Lenses(session), explanations)
@@ -103,7 +109,7 @@ def create() -> Server:
     return server
 
 
-def _lifecycle(server: Server, session: Session, board: StatusBoard) -> None:
+def _lifecycle(server: Server, session: Session, board: StatusBoard, indexing: Indexing) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         session.editor.introduce(params)
@@ -115,8 +121,9 @@ def _lifecycle(server: Server, session: Session, board: StatusBoard) -> None:
         await asyncio.to_thread(_import, "settings")
         await session.configuration.update()
         await asyncio.to_thread(_import, *HEAVY)
-        spawn(_register(session.editor))
         stdio.at_end(await windows.listen(lambda question: answer(question, board, session.traces)))
+        spawn(_register(session))
+        spawn(indexing.start())
         try:
             await session.connection.client()
         except QwencoderError:  # the status board has told the user
@@ -133,21 +140,28 @@ def _import(*names: str) -> None:
     gc.freeze()  # modules stay; the collector need not look at them again in the middle of a keystroke
 
 
-async def _register(editor: Editor) -> None:
+async def _register(session: Session) -> None:
     """Ask for the notifications that clients send only to servers which register for them."""
+    editor = session.editor
     if editor.can("workspace.did_change_configuration.dynamic_registration"):
         await editor.register(types.WORKSPACE_DID_CHANGE_CONFIGURATION, types.DidChangeConfigurationRegistrationOptions(SECTION))
-    if editor.can("workspace.did_change_watched_files.dynamic_registration"):
-        watchers = [types.FileSystemWatcher(f"**/{PROJECT_SETTINGS}")]
-        await editor.register(types.WORKSPACE_DID_CHANGE_WATCHED_FILES, types.DidChangeWatchedFilesRegistrationOptions(watchers))
+    await watch_files(session)
 
 
-def _synchronisation(server: Server, configuration: Configuration, diagnostics: Diagnostics, completions: Completions, reviews: Reviews) -> None:
+def _synchronisation(
+    server: Server,
+    configuration: Configuration,
+    diagnostics: Diagnostics,
+    completions: Completions,
+    reviews: Reviews,
+    indexing: Indexing,
+) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
     async def saved(params: types.DidSaveTextDocumentParams) -> None:
         if params.text_document.uri.endswith(f"/{PROJECT_SETTINGS}"):
             configuration.reload()
         elif document := server.documents.get(params.text_document.uri):
+            indexing.changed([document.uri])
             await reviews.saved(document)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
@@ -158,14 +172,25 @@ def _synchronisation(server: Server, configuration: Configuration, diagnostics: 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def configured(params: types.DidChangeConfigurationParams) -> None:
         await configuration.update(params.settings)
+        await indexing.start()
 
+
+def _workspace(server: Server, configuration: Configuration, indexing: Indexing, others: OtherFiles) -> None:
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
-    def files_changed(_: types.DidChangeWatchedFilesParams) -> None:
-        configuration.reload()
+    def files_changed(params: types.DidChangeWatchedFilesParams) -> None:
+        uris = [change.uri for change in params.changes]
+        if any(uri.endswith(f"/{PROJECT_SETTINGS}") for uri in uris):
+            configuration.reload()
+        indexing.changed(uris)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     async def folders_changed(_: types.DidChangeWorkspaceFoldersParams) -> None:
         await configuration.update()
+        await indexing.start()
+
+    @server.feature(types.WORKSPACE_SYMBOL)
+    async def symbols(params: types.WorkspaceSymbolParams) -> Sequence[types.WorkspaceSymbol]:
+        return await others.symbols(params.query)
 
 
 def _completion(server: Server, completions: Completions) -> None:

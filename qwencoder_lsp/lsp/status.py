@@ -5,6 +5,7 @@ In: each Status of the gateway, and the loss of it. Out: `qwencoder/status` obje
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class StatusBoard:
         self._line: dict[str, Any] = {"kind": INACTIVE, "busy": True, "message": "Starting."}
         self._bar: ProgressBar | None = None
         self._shown_error = ""
+        self.index: Callable[[], list[dict[str, Any]]] = list  # what to say of the workspace's index
 
     def update(self, status: Status) -> None:
         """The gateway's state is another."""
@@ -61,7 +63,7 @@ class StatusBoard:
     def as_json(self) -> dict[str, Any]:
         """The answer to the request `qwencoder/status`."""
         gateway = asdict(self._gateway) if self._gateway else None
-        return {**self._line, "gateway": gateway, "counts": self._traces.counts(), "nothing": self._traces.last_silence()}
+        return {**self._line, "gateway": gateway, "counts": self._traces.counts(), "nothing": self._traces.last_silence(), "index": self.index()}
 
     def _say(self, line: dict[str, Any]) -> None:
         if line != self._line:

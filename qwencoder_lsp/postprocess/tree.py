@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 from tree_sitter import Node, Parser, Tree
 
-from qwencoder_lsp.postprocess.syntax import grammar
+from qwencoder_lsp.grammars import grammar
 
 DOCUMENTS = 16
 

@@ -9,7 +9,8 @@ rest is read when nobody waits. Hence, with a prefill speed of v tokens per seco
                v * 1.5 s, but 256 to 8192 tokens    near the cursor
     snippets = half of the prefix
 
-all cut down together to what the context holds beside `max_tokens` of answer: the suffix to a quarter of it, then the prefix, then the snippets.
+all cut down together to what the context holds beside `max_tokens` of answer: the suffix to a quarter of it, the snippets to a third of the rest
+where there are any, then the prefix.
 """
 
 from __future__ import annotations
@@ -35,11 +36,19 @@ class Budget:
 
 
 def fim_budget(
-    prefill_speed: float, n_ctx: int, max_tokens: int, max_prefix: int | None = None, max_suffix: int | None = None, *, near: bool = False
+    prefill_speed: float,
+    n_ctx: int,
+    max_tokens: int,
+    max_prefix: int | None = None,
+    max_suffix: int | None = None,
+    *,
+    near: bool = False,
+    snippets: bool = False,
 ) -> Budget:
     """The budget by the formula above. `prefill_speed` is in tokens per second, 0 when it is not known; `n_ctx` is the size of the context.
 
-    near: only what is read in two seconds. max_prefix and max_suffix replace the computed value, but not the limit of the context.
+    near: only what is read in two seconds. snippets: whether there are any; otherwise their room is the prefix's. max_prefix and max_suffix replace
+    the computed value, but not the limit of the context.
     Raises RequestError when the context has no room.
     """
     room = n_ctx - max_tokens - MARKUP
@@ -49,8 +58,8 @@ def fim_budget(
     suffix = min(suffix, room // 4)
     wanted = _clamp(prefill_speed * NEAR_S, NEAR_MIN, PREFIX_MAX) if near else _clamp(prefill_speed * COLD_S, PREFIX_MIN, PREFIX_MAX)
     prefix = wanted if max_prefix is None else max_prefix
-    prefix = min(prefix, room - suffix)
-    return Budget(prefix, suffix, min(prefix // 2, room - suffix - prefix))
+    others = min(prefix // 2, (room - suffix) // 3) if snippets else 0
+    return Budget(min(prefix, room - suffix - others), suffix, others)
 
 
 def _clamp(value: float, low: int, high: int) -> int:

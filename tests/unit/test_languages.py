@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from qwencoder_lsp.core.languages import LANGUAGES, language, language_of
-from qwencoder_lsp.postprocess.syntax import GRAMMARS
+from qwencoder_lsp.grammars import GRAMMARS
 
 
 def test_all_92_languages_of_the_models_are_there_once() -> None:

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from tree_sitter import Language, Node, Parser
 
-from qwencoder_lsp.postprocess.syntax import GRAMMARS
+from qwencoder_lsp.grammars import GRAMMARS
 from tests.bench.sources.files import Source
 
 _LEADER = re.compile(r"[\s/*#!]*")

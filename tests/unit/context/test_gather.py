@@ -77,3 +77,11 @@ def test_token_limits_in_the_settings_widen_the_parts() -> None:
     settings, _ = load({"completion": {"max_prefix": 32_000, "max_suffix": 0}}, env={})
     parts = gather(Snapshot("file:///x", "line\n" * 40_000), 100_000, settings)
     assert (len(parts.prefix), parts.suffix, parts.suffix_omitted) == (100_000, "", 100_000)
+
+
+def test_secrets_on_both_sides_of_the_cursor_become_placeholders() -> None:
+    key = "ghp_" + "a1B2" * 9
+    text = f"first = '{key}'\nx = '{key}'  \nlast = '{key}'\n"
+    parts = at_cursor(text, text.index("  \n") + 1)
+    assert key not in parts.prefix + parts.typed + parts.suffix
+    assert (parts.prefix, parts.typed) == ("first = '<secret:github-token>'\n", "x = '<secret:github-token>' ")

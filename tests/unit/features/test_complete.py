@@ -135,6 +135,8 @@ async def test_accepting_gives_the_document(marked: str, answer: str, result: st
     [
         ("x = |\n", "", Reason.EMPTY),
         ("f(|)\n", ")", Reason.REPEATS_SUFFIX),
+        ("token = |\n", "'<secret:github-token>'", Reason.SECRET),
+        ("token = |\n", "'ghp_" + "a1B2" * 9 + "'", Reason.SECRET),
         ("a = 1\n|\n", "a = 1\n", Reason.REPEATS_PREFIX),
     ],
 )

@@ -6,8 +6,11 @@ import asyncio
 
 import pytest
 
+from qwencoder_lsp.context.pack import Pack
+from qwencoder_lsp.core.prompt import Snippet
 from qwencoder_lsp.core.report import Reason
 from qwencoder_lsp.core.results import Completion
+from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.features import reader
 from qwencoder_lsp.features.complete import Completer
 from qwencoder_lsp.settings import Settings, load
@@ -154,5 +157,44 @@ async def test_whoever_types_on_is_not_read_to() -> None:
     for marked in ("x = |\n", "y = |\n", "z = |\n"):
         await ask(completer, gateway, marked)
     assert [r.near for r in gateway.requests] == [True, True, True]
+    for stopped in completer.closed("file:///w/a.py"):
+        await asyncio.wait({stopped})
+
+
+async def test_snippets_are_used_once_the_model_has_read_them_and_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "PAUSE_S", 0.01)
+    best = Pack((Snippet("1", "b.py", "def f(): ...\n", "imports", 1.0),))
+    asked: list[Pack] = []
+
+    async def choose(_: Snapshot, __: int, ___: Settings, old: Pack) -> Pack:
+        asked.append(old)
+        return best
+
+    gateway, completer = InProcess("1"), Completer(choose)
+    await ask(completer, gateway, "x = |\n")
+    while len(gateway.requests) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    await ask(completer, gateway, "y = |\n")
+    while len(asked) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    assert [r.parts.snippets for r in gateway.requests] == [(), best.snippets, best.snippets]
+    assert asked == [Pack(), best]
+
+
+async def test_whoever_types_while_snippets_are_chosen_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "PAUSE_S", 0.01)
+    begun = asyncio.Event()
+
+    async def choose(_: Snapshot, __: int, ___: Settings, old: Pack) -> Pack:
+        begun.set()
+        await asyncio.sleep(60)
+        return old
+
+    gateway, completer = InProcess("1"), Completer(choose)
+    await ask(completer, gateway, "x = |\n")
+    await begun.wait()
+    assert text(await ask(completer, gateway, "y = |\n")) == "1"
     for stopped in completer.closed("file:///w/a.py"):
         await asyncio.wait({stopped})

@@ -1,7 +1,8 @@
 import pytest
 
 from qwencoder_lsp.core.text import Span
-from qwencoder_lsp.postprocess.syntax import FUNCTIONS, GRAMMARS, enclosing, first_error, parse_errors, same_code, statements
+from qwencoder_lsp.grammars import GRAMMARS
+from qwencoder_lsp.postprocess.syntax import FUNCTIONS, enclosing, first_error, parse_errors, same_code, statements
 
 GOOD = {
     "python": "def f(x):\n    return x\n",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_sitter import Node, Parser
 
-from qwencoder_lsp.postprocess.syntax import grammar
+from qwencoder_lsp.grammars import grammar
 from qwencoder_lsp.postprocess.tree import Parsed, Trees, encode
 
 SOURCE = 'def größe(x):\n    """Ä."""\n    return {"a": [x, 1], \'b\': f"{x}"}\n\n\nclass A:\n    y = 1\n'
