@@ -21,7 +21,8 @@ from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.features.review import review as review_document
 from qwencoder_lsp.features.review_changes import review_changes
 from qwencoder_lsp.gateway.client import GatewayClient
-from qwencoder_lsp.grammars import GRAMMARS, parse_errors
+from qwencoder_lsp.grammars import GRAMMARS
+from qwencoder_lsp.postprocess.syntax import parse_errors
 from qwencoder_lsp.settings import Settings
 
 LARGEST = 400_000  # code points of a file that is taken on when it was not named
