@@ -19,6 +19,16 @@ APP = "qwencoder-lsp"
 MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS, 108 on Linux
 
 
+NEUTRAL = os.sep
+"""Where our processes start: `python -m` takes modules from the working directory first, and that may be a workspace of anybody's making."""
+
+
+def neutral_environment() -> dict[str, str]:
+    """The environment for a process that starts in NEUTRAL: its home is the same."""
+    home = _home()
+    return {**os.environ, "QWENCODER_HOME": str(home)} if home else dict(os.environ)
+
+
 def _home() -> Path | None:
     home = os.environ.get("QWENCODER_HOME")
     return Path(home).expanduser().absolute() if home else None

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.config import JsonDict
 
 from qwencoder_lsp import paths
@@ -101,6 +101,13 @@ class Model(_Section):
     completion: str = Field("auto", description='Model for completion: a catalogue name, the path of a GGUF file, or "auto".', json_schema_extra=USER)
     chat: str = Field("auto", description='Model for review, fixes and chat: a name, a path, or "auto".', json_schema_extra=USER)
 
+    @field_validator("completion", "chat")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        """A file is meant as seen from here; the gateway runs in another directory."""
+        named = "/" in value or os.sep in value or value.lower().endswith(".gguf")
+        return str(Path(value).expanduser().absolute()) if named else value
+
 
 class Engine(_Section):
     """How models are run."""
@@ -136,6 +143,11 @@ class Gateway(_Section):
     key_concurrency: int = Field(32, ge=0, description="Requests that one API key may have running at once; 0: any number.", json_schema_extra=USER)
     key_rate: int = Field(0, ge=0, description="Requests per minute of one API key; 0: any number.", json_schema_extra=USER)
     max_body_mb: int = Field(32, ge=1, le=1024, description="Largest body of an HTTP request, in MB.", json_schema_extra=USER)
+
+    @field_validator("key_file")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        return str(Path(value).expanduser().absolute()) if value else value
 
 
 class Log(_Section):

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import json
 import logging
-import os
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -37,6 +36,7 @@ from qwencoder_lsp.engine.protocol import (
     encode,
 )
 from qwencoder_lsp.errors import EngineCrashed, EngineFailed, RequestError, from_wire
+from qwencoder_lsp.paths import NEUTRAL, neutral_environment
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,8 @@ class EngineProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
-                env=ENVIRONMENT | os.environ,
+                cwd=NEUTRAL,
+                env=ENVIRONMENT | neutral_environment(),
             )
         try:
             body = await asyncio.wait_for(_frame(process), START_TIMEOUT_S)

@@ -131,6 +131,8 @@ async def _start(settings: Settings) -> GatewayClient:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
+            cwd=paths.NEUTRAL,
+            env=paths.neutral_environment(),
             start_new_session=True,
             creationflags=new_group,
         )

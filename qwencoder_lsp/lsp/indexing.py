@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -24,6 +23,7 @@ from qwencoder_lsp.core.text import Edit
 from qwencoder_lsp.lsp.progress import ProgressBar
 from qwencoder_lsp.lsp.session import Session
 from qwencoder_lsp.lsp.tasks import spawn
+from qwencoder_lsp.paths import NEUTRAL, neutral_environment
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ MOST_STARTS = 4
 RESTART_S = 5.0
 PAUSE_S, TELL_S = 2.0, 0.5  # after a keystroke the index rests so long, and is told at most so often
 BAR_FROM = 200  # files; less is done before a bar could be read
-NEUTRAL = os.sep  # `python -m` takes modules from the working directory first, and that may be a workspace
 GLOB = "**/*"
 
 
@@ -83,7 +82,9 @@ class Indexing:
         command = [sys.executable, "-m", "qwencoder_lsp.context.indexing", *([] if watches else ["--watch"]), *folders]
         for start in range(1, MOST_STARTS + 1):
             try:
-                process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=NEUTRAL)
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=NEUTRAL, env=neutral_environment()
+                )
             except OSError as error:
                 log.warning("the index cannot be started (%s)", type(error).__name__)
                 return

@@ -234,3 +234,15 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
 
 def test_an_unknown_command_is_wrong_usage() -> None:
     assert cli("frobnicate").returncode == 2
+
+
+def test_modules_of_a_workspace_are_never_run(script: Any, file: Path) -> None:
+    script(default="return a + b")
+    hostile = file.parent / "qwencoder_lsp"
+    for part in ("", "http", "engine"):
+        (hostile / part).mkdir(exist_ok=True)
+        (hostile / part / "__init__.py").write_text(f"open({str(file.parent / 'run')!r}, 'w')\nraise SystemExit(3)\n", "utf-8")
+    command = Path(sys.executable).with_name("qwencoder-lsp")
+    done = subprocess.run([command, "complete", "app.py:2:5"], capture_output=True, text=True, timeout=120, check=False, cwd=file.parent)
+    assert (done.stdout, done.returncode) == ("return a + b\n", 0)
+    assert not (file.parent / "run").exists()
