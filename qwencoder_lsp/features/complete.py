@@ -152,7 +152,7 @@ class Completer:
 
     def _place(self, snapshot: Snapshot, offset: int) -> tuple[Parsed | None, Scope]:
         """The document's tree, and what the cursor is in."""
-        parsed = self._trees.parse(snapshot.uri, snapshot.text, snapshot.language) if len(snapshot.text) <= MOST_PARSED else None
+        parsed = self._trees.parse(snapshot.uri, snapshot.text, snapshot.language, offset) if len(snapshot.text) <= MOST_PARSED else None
         return parsed, scope_at(snapshot.text, offset, snapshot.language, parsed)
 
     def present(

@@ -19,7 +19,7 @@ from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.gate import hidden, signals
 from qwencoder_lsp.postprocess.finish import finish
 from qwencoder_lsp.postprocess.scope import Scope
-from qwencoder_lsp.postprocess.sound import byte_at, soundest
+from qwencoder_lsp.postprocess.sound import soundest
 from qwencoder_lsp.postprocess.tree import Parsed
 from qwencoder_lsp.settings import Settings
 
@@ -44,7 +44,7 @@ def show(
     done = finish(answer.text, prefix, suffix, answer.reason)
     text, reason, steps = done.text, done.reason, done.steps
     if text and parsed is not None:
-        before, behind = byte_at(snapshot.text, offset), byte_at(snapshot.text, offset + done.overwrite)
+        before, behind = (parsed.byte_at(snapshot.text, at) for at in (offset, offset + done.overwrite))
         text, sound = soundest(parsed, before, behind, text, whole=answer.reason in BY_ITSELF)
         steps = steps if text == done.text else (*steps, Step("unsound end", len(done.text), len(text)))
         reason = reason if sound or explicit else Reason.BREAKS_SYNTAX

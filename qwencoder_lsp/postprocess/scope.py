@@ -7,7 +7,7 @@ from enum import Enum
 from tree_sitter import Node
 
 from qwencoder_lsp.core.languages import language
-from qwencoder_lsp.postprocess.tree import Parsed, encode
+from qwencoder_lsp.postprocess.tree import Parsed
 
 LOOK_BACK = 4000  # code points in which the opening of a comment is looked for
 
@@ -50,9 +50,9 @@ _QUOTES = "\"'`"
 
 
 def scope_at(text: str, offset: int, id_: str, parsed: Parsed | None) -> Scope:
-    """The scope of the cursor at `offset` in `text`. id_: the LSP language id; parsed: the tree of this very text, if there is one."""
+    """The scope of the cursor at `offset` in `text`. id_: the LSP language id; parsed: the tree of this very text around it, if there is one."""
     if parsed is not None:
-        found = _in_tree(parsed.root, len(encode(text[:offset])), parsed.source)
+        found = _in_tree(parsed.root, parsed.byte_at(text, offset), parsed.source)
         if found is not None and not (found is Scope.CODE and parsed.root.has_error):  # what is being typed may be an open string
             return found
     return _on_line(text, offset, id_)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from qwencoder_lsp.postprocess.overlap import PAIRS
 from qwencoder_lsp.postprocess.syntax import count_errors
-from qwencoder_lsp.postprocess.tree import Parsed, encode
+from qwencoder_lsp.postprocess.tree import Parsed
 
 MOST_CUTS = 8
 
@@ -47,8 +47,3 @@ def _cuts(text: str) -> list[str]:
     while (at := text.rfind("\n", 0, at)) > 0:
         found.append(text[:at].rstrip())
     return [cut for cut in dict.fromkeys(found) if cut.strip()][:MOST_CUTS]
-
-
-def byte_at(text: str, offset: int) -> int:
-    """The offset as the trees count."""
-    return len(encode(text[:offset]))

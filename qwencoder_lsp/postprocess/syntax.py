@@ -132,8 +132,7 @@ def _errors(root: Node) -> Iterator[Node]:
         node = stack.pop()
         if node.is_error or node.is_missing:
             yield node
-        if node.has_error:
-            stack += node.children
+        stack += [child for child in node.children if child.has_error]
 
 
 def _tokens(root: Node, ignoring: str) -> list[tuple[int, bytes | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwencoder_lsp.postprocess.sound import byte_at, soundest
+from qwencoder_lsp.postprocess.sound import soundest
 from qwencoder_lsp.postprocess.tree import Trees
 
 
@@ -13,7 +13,7 @@ def choose(marked: str, text: str, language: str, *, whole: bool = True) -> tupl
     document = marked[:offset] + marked[offset + 1 :]
     parsed = Trees().parse("a", document, language)
     assert parsed is not None
-    at = byte_at(document, offset)
+    at = parsed.byte_at(document, offset)
     return soundest(parsed, at, at, text, whole=whole)
 
 

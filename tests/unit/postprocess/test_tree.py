@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tree_sitter import Node, Parser
 
 from qwencoder_lsp.grammars import grammar
-from qwencoder_lsp.postprocess.tree import Parsed, Trees, encode
+from qwencoder_lsp.postprocess.tree import AFTER, BEFORE, STEP, Parsed, Trees, around, encode
 
 SOURCE = 'def größe(x):\n    """Ä."""\n    return {"a": [x, 1], \'b\': f"{x}"}\n\n\nclass A:\n    y = 1\n'
 
@@ -69,3 +69,30 @@ def test_random_typing_in_a_long_text_is_followed() -> None:
         at = draw.randrange(len(text))
         text = text[:at] + draw.choice("abc ()") + text[at:]
         assert parsed(trees, text).source == encode(text)
+
+
+def test_of_a_long_text_only_what_is_around_the_cursor_is_parsed_and_it_stays_while_somebody_types() -> None:
+    head, tail = "value = 1\n" * 4000, "\n" + "other = 2\n" * 4000
+    places = set()
+    for typed in ("x", "xy", "xyz = f("):
+        text, offset = head + typed + tail, len(head) + len(typed)
+        start, end = around(text, offset, "python")
+        places.add((start, len(text) - end))
+        assert offset - BEFORE <= start <= offset - BEFORE + STEP + 10
+        assert AFTER <= end - offset <= AFTER + STEP + 10
+        assert text[start - 1] == text[end - 1] == "\n"
+        trees = Trees()
+        found = trees.parse("a", text, "python", offset)
+        assert found is not None
+        assert found.source[: found.byte_at(text, offset)].endswith(typed.encode())
+    assert len(places) == 1
+
+
+def test_a_part_does_not_begin_inside_of_a_string_or_a_comment() -> None:
+    code = "value = 1\n" * 4000
+    for language, opened, closed in (("python", '"""', '"""'), ("typescript", "`", "`"), ("c", "/*", "*/")):
+        inside = opened + "\n" + "prose here\n" * 1500 + closed + "\n"
+        text = code[:20000] + inside + code
+        offset = 20000 + len(inside) + 3000
+        start, _ = around(text, offset, language)
+        assert text[:start].endswith(closed)
