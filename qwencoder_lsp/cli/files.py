@@ -52,7 +52,7 @@ def write(path: Path, text: str, *, over: str | None) -> None:
                 file.write(text.encode("utf-8"))
             temporary.chmod(target.stat().st_mode & 0o7777 if now is not None else 0o666 & ~_umask())
             temporary.replace(target)
-        except BaseException:
+        except BaseException:  # also on Ctrl-C: no half-written file may stay
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:

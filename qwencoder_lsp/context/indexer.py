@@ -67,7 +67,7 @@ class Indexer:
             ) from error
         try:
             self.store = Store(root)
-        except BaseException:
+        except BaseException:  # whatever it was, another process must be able to take the index
             self._lock.release()
             raise
 

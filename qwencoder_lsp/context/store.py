@@ -196,7 +196,7 @@ class Store:
             for number, script in enumerate(MIGRATIONS[version:], version + 1):
                 db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
             db.execute("SELECT count(*) FROM files WHERE id < 2").fetchone()
-        except BaseException:
+        except BaseException:  # whatever it was, the file must not stay open: a damaged one is deleted
             db.close()
             raise
         return db

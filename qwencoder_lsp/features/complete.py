@@ -103,6 +103,7 @@ class Completer:
         if flight is None or outcome is None:
             source = "asked"
             flight, gather_ms = self._start(snapshot, offset, gateway, settings, explicit=explicit, document=document)
+            asyncio.get_running_loop().call_soon(self._place, snapshot, offset)  # the tree is made while the model works
             outcome = await flight.outcome(snapshot.text, offset)
         if outcome is None:
             return Completion(None, Reason.SUPERSEDED)

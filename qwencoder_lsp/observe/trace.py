@@ -55,6 +55,7 @@ class Traces:
     def __init__(self) -> None:
         self.save: Callable[[Entry], None] | None = None
         self._records: OrderedDict[str, Recorded] = OrderedDict()
+        self._recorded = 0  # code points in all records
         self._ring: deque[Trace] = deque(maxlen=KEPT)
         self._counts: Counter[str] = Counter()
 
@@ -63,8 +64,9 @@ class Traces:
         self._ring.append(trace)
         if record:
             self._records[trace.request] = record
-            while len(self._records) > RECORDS or (len(self._records) > 1 and sum(r.size for r in self._records.values()) > RECORDED):
-                self._records.popitem(last=False)
+            self._recorded += record.size
+            while len(self._records) > RECORDS or (len(self._records) > 1 and self._recorded > RECORDED):
+                self._recorded -= self._records.popitem(last=False)[1].size
             if self.save:
                 self.save(self._entry(trace))
         self._counts[f"{trace.feature}: {trace.reason.value}"] += 1

@@ -99,18 +99,19 @@ def enclosing(text: str, language: str, offset: int, kinds: frozenset[str], min_
     root = parse(text, language)
     if root is None:
         return None
-    at = len(_encode(text[:offset]))
+    at = len(encode(text[:offset]))
     node = root.descendant_for_byte_range(at, at)
     while node is not None and (node.type not in kinds or not node.is_named or node.end_point.row - node.start_point.row + 1 < min_lines):
         node = node.parent
     if node is None:
         return None
-    source = _encode(text)
+    source = encode(text)
     start = len(source[: node.start_byte].decode("utf-8", "surrogatepass"))
     return Span(start, start + len(source[node.start_byte : node.end_byte].decode("utf-8", "surrogatepass")))
 
 
-def _encode(text: str) -> bytes:
+def encode(text: str) -> bytes:
+    """As the trees count: UTF-8, with lone surrogates as they are."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -118,7 +119,7 @@ def _encode(text: str) -> bytes:
 def parse(text: str, language: str) -> Node | None:
     """The root of the syntax tree of `text`, whose byte offsets count UTF-8; None without a grammar for the LSP language id `language`."""
     found = grammar(language)
-    return None if found is None else Parser(found).parse(_encode(text)).root_node
+    return None if found is None else Parser(found).parse(encode(text)).root_node
 
 
 def count_errors(root: Node) -> int:

@@ -12,6 +12,7 @@ from cachetools import LRUCache
 from tree_sitter import Node, Parser, Tree
 
 from qwencoder_lsp.grammars import grammar
+from qwencoder_lsp.postprocess.syntax import encode
 
 DOCUMENTS = 16
 # Code points that are parsed around the cursor. A parse takes time for each statement at the top level even where only one has changed: 7 ms for
@@ -72,11 +73,6 @@ class Trees:
     def forget(self, uri: str) -> None:
         """The document was closed."""
         self._latest.pop(uri, None)
-
-
-def encode(text: str) -> bytes:
-    """As the trees count."""
-    return text.encode("utf-8", "surrogatepass")
 
 
 def around(text: str, offset: int, language: str) -> tuple[int, int]:

@@ -27,6 +27,7 @@ def run(sample: int) -> Report:
     n = sample or 300
     report = Report("plumbing")
     with tempfile.TemporaryDirectory(prefix="qc-") as home, scripted_home(Path(home)) as env:
+        env["QWENCODER_COMPLETION_CANDIDATES"] = "1"  # a keystroke asks for one; who asks explicitly gets several
         client = RawClient(env, (sys.executable, "-m", "qwencoder_lsp.cli", "--stdio"))
         try:
             started(client)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tree_sitter import Node, Parser
 
 from qwencoder_lsp.grammars import grammar
-from qwencoder_lsp.postprocess.tree import AFTER, BEFORE, STEP, Parsed, Trees, around, encode
+from qwencoder_lsp.postprocess.syntax import encode
+from qwencoder_lsp.postprocess.tree import AFTER, BEFORE, STEP, Parsed, Trees, around
 
 SOURCE = 'def größe(x):\n    """Ä."""\n    return {"a": [x, 1], \'b\': f"{x}"}\n\n\nclass A:\n    y = 1\n'
 
