@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from qwencoder_lsp.core.prompt import SECRET_PLACEHOLDER
 from qwencoder_lsp.core.text import Span
-
-PLACEHOLDER = re.compile(r"<secret:[a-z-]+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def redact_kept(text: str) -> str:
 
 def emits(before: str, text: str) -> bool:
     """Whether `text`, written behind `before`, would write a placeholder or a secret."""
-    if PLACEHOLDER.search(text):
+    if SECRET_PLACEHOLDER.search(text):
         return True
     return any(secret.span.end > len(before) for secret in find(before + text))
 
@@ -198,7 +197,7 @@ def _assigned(match: re.Match[str], *, quoted: bool) -> Secret | None:
 
 def _password(value: str, least: int) -> bool:
     """Whether a person could have chosen `value` as a password: no dummy, no programmer's words, characters of `least` classes."""
-    if PLACEHOLDER.search(value) or _DUMMY.search(value) or "pass" in value.lower():
+    if SECRET_PLACEHOLDER.search(value) or _DUMMY.search(value) or "pass" in value.lower():
         return False
     if least > 1 and _WORDS.fullmatch(value) and not re.search(r"\d", value):
         return False
@@ -207,7 +206,7 @@ def _password(value: str, least: int) -> bool:
 
 def _random(value: str) -> bool:
     """Whether `value` looks drawn by lot: letters and digits, long and uneven enough, and no identifier or path."""
-    if len(value) < 12 or PLACEHOLDER.search(value) or _DUMMY.search(value) or _WORDS.fullmatch(value) or _CAMEL.fullmatch(value):
+    if len(value) < 12 or SECRET_PLACEHOLDER.search(value) or _DUMMY.search(value) or _WORDS.fullmatch(value) or _CAMEL.fullmatch(value):
         return False
     if _classes(value) < 2 or not re.search(r"\d", value) or not re.search(r"[A-Za-z]", value) or "://" in value:
         return False

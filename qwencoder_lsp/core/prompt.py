@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+SECRET_PLACEHOLDER = re.compile(r"<secret:[a-z0-9-]+>")
+"""What stands in a prompt where a document has a secret."""
 
 
 @dataclass(frozen=True, slots=True)

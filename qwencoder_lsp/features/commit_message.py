@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from qwencoder_lsp.context.mask import Mask
 from qwencoder_lsp.errors import AnswerError, RequestError
-from qwencoder_lsp.features.ask import ask
+from qwencoder_lsp.features.guarded import ask_about
 from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
@@ -26,7 +27,7 @@ async def commit_message(diff: str, root: str | None, gateway: Gateway, settings
         raise RequestError("Nothing is staged.", "Stage the change first: git add FILES")
     seen = shortened(diff, int((settings.engine.context - MAX_TOKENS * 2) * CHARS_PER_TOKEN))
     messages = prompt("commit_message", root, settings).render(diff=seen)
-    answer = await ask(gateway, ChatRequest(messages, model=settings.model.chat, max_tokens=MAX_TOKENS))
+    answer = await ask_about(gateway, ChatRequest(messages, model=settings.model.chat, max_tokens=MAX_TOKENS), Mask())
     text = (code_block(answer.text) or answer.text).strip()
     if not text:
         raise AnswerError("The model wrote no message.", "Try again, or choose a larger model (model.chat).")

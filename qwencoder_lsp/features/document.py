@@ -9,11 +9,13 @@ import asyncio
 from dataclasses import replace
 from textwrap import dedent
 
+from qwencoder_lsp.context.mask import Mask
 from qwencoder_lsp.core.prompt import Message
 from qwencoder_lsp.core.results import Fix
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
 from qwencoder_lsp.errors import AnswerError, RequestError
-from qwencoder_lsp.features.ask import ask, total_timings
+from qwencoder_lsp.features.ask import total_timings
+from qwencoder_lsp.features.guarded import ask_about
 from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.features.rewrite import region_limit
 from qwencoder_lsp.gateway.client import Gateway
@@ -41,12 +43,14 @@ async def document(snapshot: Snapshot, span: Span, gateway: Gateway, settings: S
     values = {"language": language, "code": dedent(code), "convention": convention(text, language), "example": example(text, language, function)}
     messages = prompt("document", snapshot.root, settings).render(**values)
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens)
-    answers = [await ask(gateway, request)]
+    mask = Mask()
+    answers = [await ask_about(gateway, request, mask, write_back=True)]
     edit = await asyncio.to_thread(_edit, snapshot, function, answers[0].text)
     if edit is None:
         task = f"write {convention(text, language)} for {function.name}"
         more = prompt("retry", snapshot.root, settings).render(refusal="there is no documentation of the function in it", task=task)
-        answers.append(await ask(gateway, replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))))
+        again = replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))
+        answers.append(await ask_about(gateway, again, mask, write_back=True))
         edit = await asyncio.to_thread(_edit, snapshot, function, answers[1].text)
     if edit is None:
         raise AnswerError("The model wrote no documentation that could be used.", "Ask again, or choose a larger model (model.chat).")

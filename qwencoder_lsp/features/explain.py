@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from textwrap import dedent
 
+from qwencoder_lsp.context.mask import Mask
 from qwencoder_lsp.core.text import Snapshot, Span
 from qwencoder_lsp.errors import AnswerError, RequestError, StaleDocument
 from qwencoder_lsp.features.ask import Answer, collect
+from qwencoder_lsp.features.guarded import hidden
 from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.features.refactor import code_at
 from qwencoder_lsp.features.rewrite import context
@@ -36,6 +38,7 @@ async def explain(
         language=snapshot.language, code=code, context=context(snapshot.text, region), problem=problem
     )
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=MAX_TOKENS)
+    request = hidden(request, Mask())  # an explanation names no secret
     answer = await collect(gateway.chat(request), grown)
     if answer.replaced:
         raise StaleDocument("A newer request for the same document took the place of this one.")

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import dedent
 
+from qwencoder_lsp.context.mask import Mask
 from qwencoder_lsp.context.test_files import LANGUAGES, TestFile, test_file
-from qwencoder_lsp.core.prompt import Message
+from qwencoder_lsp.core.prompt import SECRET_PLACEHOLDER, Message
 from qwencoder_lsp.core.report import Timings
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
 from qwencoder_lsp.errors import AnswerError, RequestError
-from qwencoder_lsp.features.ask import Answer, ask, total_timings
+from qwencoder_lsp.features.ask import Answer, total_timings
+from qwencoder_lsp.features.guarded import ask_about
 from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.features.refactor import code_at
 from qwencoder_lsp.features.rewrite import context, region_limit
@@ -78,11 +80,13 @@ async def generate_tests(snapshot: Snapshot, span: Span, read: Callable[[Path], 
     )
     before = snapshot.text if target.inline else read(target.path)
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens)
-    answers = [await ask(gateway, request)]
+    mask = Mask()
+    answers = [await ask_about(gateway, request, mask)]
     edits, refused = await asyncio.to_thread(_verified, snapshot, before, answers[0])
     if refused:
         more = prompt("retry", snapshot.root, settings).render(refusal=refused, task=f"write tests with {target.framework}")
-        answers.append(await ask(gateway, replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))))
+        again = replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))
+        answers.append(await ask_about(gateway, again, mask))
         edits, refused = await asyncio.to_thread(_verified, snapshot, before, answers[1])
     if refused:
         raise AnswerError(f"The model's tests cannot be used: {refused}.", "Ask again, or choose a larger model (model.chat).")
@@ -108,6 +112,8 @@ def _verified(snapshot: Snapshot, before: str | None, answer: Answer) -> tuple[t
         return (), f"it does not parse ({first_error(after, language)})"
     if fresh := undefined_names(after, language) - undefined_names(text, language):
         return (), f"it uses names that nothing defines ({', '.join(sorted(fresh))})"
+    if SECRET_PLACEHOLDER.search(code):
+        return (), "it needs a secret of the code, which tests must not hold"
     if not CHECKS.search(code):
         return (), "it checks nothing"
     return edits, None

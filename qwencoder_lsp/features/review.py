@@ -13,10 +13,12 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from qwencoder_lsp.context.mask import Mask
 from qwencoder_lsp.core.prompt import Message
 from qwencoder_lsp.core.results import Finding, Review
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
-from qwencoder_lsp.features.ask import Answer, ask, total_timings, total_usage
+from qwencoder_lsp.features.ask import Answer, total_timings, total_usage
+from qwencoder_lsp.features.guarded import ask_about
 from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
@@ -60,6 +62,7 @@ class _Tally:
     answers: list[Answer] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     refuted: list[Span] = field(default_factory=list)
+    mask: Mask = field(default_factory=Mask)
 
 
 async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selection: Span | None = None, *, refute: bool = True) -> Review:
@@ -106,7 +109,7 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
         max_tokens=settings.review.max_tokens,
         priority="REVIEW",
     )
-    rewritten = await ask(gateway, request)
+    rewritten = await ask_about(gateway, request, tally.mask, write_back=True)
     tally.answers.append(rewritten)
     changes = await asyncio.to_thread(_changes, snapshot, window, rewritten, tally.dropped)  # takes a second in a very long file
     if not changes:
@@ -116,7 +119,7 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
         if not changes:
             return []
     more = prompt("review_explain", snapshot.root, settings).render(changes=changes_text([(change.old, change.new) for change in changes]))
-    explained = await ask(
+    explained = await ask_about(
         gateway,
         replace(
             request,
@@ -124,6 +127,8 @@ async def _review_window(snapshot: Snapshot, window: Span, gateway: Gateway, set
             max_tokens=max(SHORT_ANSWER, _answer_size(settings)),
             json_schema=findings_schema([change.quote for change in changes]),
         ),
+        tally.mask,
+        write_back=True,
     )
     tally.answers.append(explained)
     return _findings(explained.text, snapshot.text, changes, tally.dropped)
@@ -140,7 +145,8 @@ async def _standing(
     old = window.of(snapshot.text)
     within = [Edit(Span(change.lines.start - window.start, change.lines.end - window.start), change.new) for change in changes]
     code = apply_edits(old, within).replace("\r\n", "\n")
-    answer = await ask(gateway, replace(request, messages=prompt("review", snapshot.root, settings).render(language=snapshot.language, code=code)))
+    messages = prompt("review", snapshot.root, settings).render(language=snapshot.language, code=code)
+    answer = await ask_about(gateway, replace(request, messages=messages), tally.mask, write_back=True)
     tally.answers.append(answer)
     found = _differences(snapshot, window, answer)
     if found is None or answer.cut:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from textwrap import dedent
 from typing import Any
 
+from qwencoder_lsp.context.mask import Mask
 from qwencoder_lsp.core.prompt import Message
 from qwencoder_lsp.core.results import Fix
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
 from qwencoder_lsp.errors import AnswerError, RequestError
-from qwencoder_lsp.features.ask import Answer, ask, total_timings
+from qwencoder_lsp.features.ask import Answer, total_timings
+from qwencoder_lsp.features.guarded import ask_about
 from qwencoder_lsp.features.prompts import prompt
 from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
@@ -58,11 +60,13 @@ async def rewrite(snapshot: Snapshot, region: Span, task: Task, title: str, gate
     values = {"language": snapshot.language, "code": dedent(code), "context": context(snapshot.text, region), **task.values}
     messages = prompt(task.prompt, snapshot.root, settings).render(**values)
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens)
-    answers = [await ask(gateway, request)]
+    mask = Mask()
+    answers = [await ask_about(gateway, request, mask, write_back=True)]
     edits, refused = await asyncio.to_thread(verified, snapshot, region, answers[0], task)
     if refused:
         more = prompt("retry", snapshot.root, settings).render(refusal=refused, task=task.words)
-        answers.append(await ask(gateway, replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))))
+        again = replace(request, messages=(*messages, Message("assistant", answers[0].text), *more))
+        answers.append(await ask_about(gateway, again, mask, write_back=True))
         edits, refused = await asyncio.to_thread(verified, snapshot, region, answers[1], task)
     if refused:
         raise AnswerError(f"The model's answer cannot be used: {refused}.", "Ask again after an edit, or choose a larger model (model.chat).")

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from qwencoder_lsp.core.prompt import SECRET_PLACEHOLDER
 from qwencoder_lsp.core.text import Edit, Span, apply_edits
 from qwencoder_lsp.postprocess import syntax
 
@@ -158,8 +159,8 @@ def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str, *, 
     """Why `edits` of `region` must not be applied to `text`, as the end of a sentence; None when nothing speaks against them.
 
     They are refused when they change nothing but blanks, delete most of a region of six lines or more (unless it `may_shrink`), abbreviate code
-    ("... rest of the code"), or leave more syntax errors than there were (then the reason begins with UNPARSABLE). A language without a grammar
-    skips the last rule.
+    ("... rest of the code"), write a placeholder of a secret, or leave more syntax errors than there were (then the reason begins with UNPARSABLE).
+    A language without a grammar skips the last rule.
     """
     after = apply_edits(text, edits)
     growth = len(after) - len(text)
@@ -171,6 +172,8 @@ def refusal(text: str, edits: tuple[Edit, ...], region: Span, language: str, *, 
         return f"it deletes {old_count - new_count} of {old_count} lines"
     if any(_ELISION.search(edit.text) and not _ELISION.search(edit.span.of(text)) for edit in edits):
         return "it leaves code out behind a comment"
+    if any(set(SECRET_PLACEHOLDER.findall(edit.text)) - set(SECRET_PLACEHOLDER.findall(text)) for edit in edits):
+        return "it writes a placeholder where a secret belongs"
     errors, errors_after = syntax.parse_errors(text, language), syntax.parse_errors(after, language)
     if errors is not None and errors_after is not None and errors_after > errors:
         return f"{UNPARSABLE} ({syntax.first_error(after, language)})"

@@ -98,11 +98,11 @@ def test_the_line_around_the_cursor_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("marked", "stops"),
     [
-        ("foo(|)", Stops(max_lines=1, after_newline_ms=2000, repetition=True)),
-        ("    if x:|\n", Stops(max_lines=12, indent=4, after_newline_ms=2000, repetition=True)),
-        ("\tif x {|\r\n", Stops(max_lines=12, indent=4, after_newline_ms=2000, repetition=True)),
-        ("    |return x", Stops(max_lines=12, indent=4, after_newline_ms=2000, repetition=True)),
-        ("|", Stops(max_lines=12, indent=0, after_newline_ms=2000, repetition=True)),
+        ("foo(|)", Stops(max_lines=1, after_newline_ms=3000, repetition=True)),
+        ("    if x:|\n", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True)),
+        ("\tif x {|\r\n", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True)),
+        ("    |return x", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True)),
+        ("|", Stops(max_lines=12, indent=0, after_newline_ms=3000, repetition=True)),
     ],
 )
 def test_one_line_between_text_and_the_block_elsewhere(marked: str, stops: Stops) -> None:
