@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from qwencoder_lsp import __version__
-from qwencoder_lsp.core.results import Finding, Severity
+from qwencoder_lsp.core.results import CUT_OFF, TOO_LONG, Finding, Severity
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
@@ -20,12 +20,13 @@ _ANNOTATIONS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.I
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """One file: its path as it is to be shown, its text, and what was found and dropped in it."""
+    """One file: its path as it is to be shown, its text, what was found and dropped in it, and in how many parts it was read."""
 
     path: str
     text: str
     findings: tuple[Finding, ...]
     dropped: dict[str, int]
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,16 @@ def as_text(files: Sequence[Reviewed]) -> str:
             lines += [f"    - {line}" for line in finding.quote.splitlines()]
             lines += [f"    + {line}" for line in finding.replacement.splitlines()]
     count = sum(len(file.findings) for file in files)
-    return "\n".join([*lines, f"{count or 'no'} finding{'' if count == 1 else 's'} in {len(files)} file{'' if len(files) == 1 else 's'}"])
+    found = f"{count or 'no'} finding{'' if count == 1 else 's'} in {len(files)} file{'' if len(files) == 1 else 's'}"
+    return "\n".join([*lines, found + _read(files)])
+
+
+def _read(files: Sequence[Reviewed]) -> str:
+    """In how many parts files that are longer than one answer were read, and how many of them were not judged to their end."""
+    parts = sum(file.parts for file in files)
+    missed = sum(file.dropped.get(CUT_OFF, 0) + file.dropped.get(TOO_LONG, 0) for file in files)
+    read = f", read in {parts} parts" if parts > len(files) else ""
+    return f"{read}; {missed} not judged to the end (raise review.max_tokens)" if missed else read
 
 
 def as_json(files: Sequence[Reviewed]) -> str:
@@ -87,7 +97,7 @@ def as_json(files: Sequence[Reviewed]) -> str:
     dropped: Counter[str] = Counter()
     for file in files:
         dropped.update(file.dropped)
-    return json.dumps({"files": len(files), "findings": found, "dropped": dict(dropped)}, indent=2)
+    return json.dumps({"files": len(files), "parts": sum(file.parts for file in files), "findings": found, "dropped": dict(dropped)}, indent=2)
 
 
 def as_github(files: Sequence[Reviewed]) -> str:

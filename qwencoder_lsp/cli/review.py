@@ -71,7 +71,7 @@ async def _run(work: Sequence[_Work], client: GatewayClient, chosen: Settings) -
     for number, one in enumerate(work, 1):
         print(f"{number}/{len(work)} {shown(one.path)}", file=sys.stderr, flush=True)
         result = await _review(one, client, chosen)
-        reviewed.append(Reviewed(shown(one.path), one.snapshot.text, result.findings, result.dropped))
+        reviewed.append(Reviewed(shown(one.path), one.snapshot.text, result.findings, result.dropped, result.parts))
     return reviewed
 
 

@@ -94,9 +94,14 @@ class Finding:
     replacement: str | None = None
 
 
+CUT_OFF, TOO_LONG = "answer cut off", "line too long to review"
+"""Reasons in Review.dropped of which a part of the text was not judged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
-    """All findings that survived verification, and what was dropped by reason. refuted: where the model took a finding back."""
+    """All findings that survived verification, and what was dropped by reason. refuted: where the model took a finding back. parts: how many
+    windows were read one after the other because the text is longer than one."""
 
     findings: tuple[Finding, ...]
     dropped: dict[str, int]
@@ -104,6 +109,7 @@ class Review:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     refuted: tuple[Span, ...] = ()
+    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from qwencoder_lsp.context.mask import Mask
 from qwencoder_lsp.core.prompt import Message
-from qwencoder_lsp.core.results import Finding, Review
+from qwencoder_lsp.core.results import CUT_OFF, TOO_LONG, Finding, Review
 from qwencoder_lsp.core.text import Edit, Snapshot, Span, apply_edits
 from qwencoder_lsp.features.ask import Answer, total_timings, total_usage
 from qwencoder_lsp.features.guarded import ask_about
@@ -77,9 +77,10 @@ async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selec
     tally = _Tally()
     findings: dict[tuple[int, int], Finding] = {}
     limit = int(_answer_size(settings) * CHARS_PER_TOKEN)
-    for window in windows(text, region, limit):
+    parts = windows(text, region, limit)
+    for window in parts:
         if window.end - window.start > limit:
-            tally.dropped["line too long to review"] += 1
+            tally.dropped[TOO_LONG] += 1
             continue
         for finding in await _review_window(snapshot, window, gateway, settings, tally, refute):
             place = (finding.span.start, finding.span.end)
@@ -93,7 +94,7 @@ async def review(snapshot: Snapshot, gateway: Gateway, settings: Settings, selec
         tally.dropped["more than review.max_findings"] += len(kept) - most
     model = tally.answers[0].model if tally.answers else ""
     usage, timings = total_usage(tally.answers), total_timings(tally.answers)
-    return Review(tuple(kept[:most]), dict(+tally.dropped), model, usage, timings, tuple(tally.refuted))
+    return Review(tuple(kept[:most]), dict(+tally.dropped), model, usage, timings, tuple(tally.refuted), len(parts))
 
 
 def _answer_size(settings: Settings) -> int:
@@ -180,7 +181,7 @@ def _changes(snapshot: Snapshot, window: Span, answer: Answer, dropped: Counter[
         dropped["no code in the answer"] += 1
         return []
     if answer.cut:
-        dropped["answer cut off"] += 1
+        dropped[CUT_OFF] += 1
     text, language = snapshot.text, snapshot.language
     known = undefined_names(text, language)
     all_of_them = apply_edits(text, edits)

@@ -35,7 +35,7 @@ async def review_changes(snapshot: Snapshot, changed: Sequence[Span], gateway: G
         dropped["more than review.max_findings"] += len(findings) - most
     model = next((part.model for part in parts if part.model), "")
     usage, timings = add_usage(part.usage for part in parts), add_timings(part.timings for part in parts)
-    return Review(tuple(findings[:most]), dict(dropped), model, usage, timings)
+    return Review(tuple(findings[:most]), dict(dropped), model, usage, timings, parts=sum(part.parts for part in parts))
 
 
 def regions(snapshot: Snapshot, changed: Sequence[Span]) -> list[Span]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,4 +60,9 @@ def test_every_format_shows_every_finding() -> None:
     assert as_github([FILE]).splitlines()[0] == ("::warning file=src/x%2C y.py,line=2,endLine=3,col=11,endColumn=2,title=Qwen-Coder%3A logic::m%0A2")
     assert '"uri": "src/x%2C%20y.py"' in as_sarif([FILE])
     assert as_text([]) == "no findings in 0 files"
+
+
+def test_the_report_says_when_a_file_was_read_in_parts_and_what_was_not_judged_to_the_end() -> None:
+    file = replace(FILE, parts=7, dropped={"answer cut off": 1, "line too long to review": 1})
+    assert as_text([file]).endswith("2 findings in 1 file, read in 7 parts; 2 not judged to the end (raise review.max_tokens)")
     assert as_github([]) == ""

@@ -175,6 +175,7 @@ async def test_a_long_text_is_reviewed_in_windows_that_end_between_functions(scr
     text = "\n\n".join(parts)
     gateway = scripted(*(["```python\n```"] * 40))
     result = await review(snapshot(text), gateway, settings(max_tokens=256))
+    assert result.parts == len(gateway.requests)
     windows = [request.messages[-1].content.split("```python\n")[1].split("\n```")[0] for request in gateway.requests]
     assert len(windows) > 3
     assert all(window.startswith("def f") and "return" in window.splitlines()[-1] for window in windows)
