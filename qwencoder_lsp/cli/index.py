@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import queue
 import sqlite3
+import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from qwencoder_lsp.cli.options import Json
 from qwencoder_lsp.cli.place import place_in_file
@@ -23,7 +26,6 @@ from qwencoder_lsp.errors import IndexUnavailable
 
 Folder = Annotated[Path, typer.Argument(help="A project's folder.", show_default="the current one")]
 Root = Annotated[Path, typer.Option("--root", help="The project's folder.", show_default="the current one")]
-PROGRESS_FILES = 2000
 
 
 def index(
@@ -42,7 +44,7 @@ def index(
     try:
         if rebuild:
             indexer.store.rebuild()
-        done = indexer.scan(_progress)
+        done = _scan(indexer)
         print(json.dumps(asdict(done)) if as_json else _scanned(root, done))
         if watch_:
             _watch(root, indexer)
@@ -106,9 +108,12 @@ def _watch(root: Path, indexer: Indexer) -> None:
             print(f"{done.parsed} files read, {done.removed} removed, {1000 * done.seconds:.0f} ms", flush=True)
 
 
-def _progress(done: int, total: int) -> None:
-    if total >= PROGRESS_FILES:
-        typer.echo(f"\r{done} of {total} files", nl=False, err=True)
+def _scan(indexer: Indexer) -> Scan:
+    """With a progress bar on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("indexing", total=None)
+        return indexer.scan(lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def _scanned(root: Path, done: Scan) -> str:
