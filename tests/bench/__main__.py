@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import context, index, plumbing, soak, startup
+from tests.bench import beside, context, index, plumbing, soak, startup
 from tests.bench.cursor import run as cursor
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
@@ -27,6 +27,7 @@ LARGE = {
     "monkey": monkey,
     "index": index,
     "context": context,
+    "beside": beside,
     "review": review,
     "fix": fix,
     "tools": tools,

@@ -30,22 +30,25 @@ class Editor:
         self._pending: dict[asyncio.Task[None], int] = {}
 
     @classmethod
-    async def start(cls, home: Path, model: Path, stderr: Path) -> Editor:
-        """With the shipped settings but for the model."""
+    async def start(cls, home: Path, model: Path, stderr: Path, root: Path | None = None) -> Editor:
+        """With the shipped settings but for the model. root: the workspace folder, whose changes this client reports."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("QWENCODER_")}
         env |= {"QWENCODER_HOME": str(home), "QWENCODER_MODEL": str(model), "QWENCODER_GATEWAY_LINGER_S": "60"}
         with stderr.open("wb") as sink:
             process = await asyncio.create_subprocess_exec(sys.executable, "-m", "qwencoder_lsp.lsp", stdin=PIPE, stdout=PIPE, stderr=sink, env=env)
         editor = cls(process)
-        await editor.request(
-            "initialize", {"processId": os.getpid(), "rootUri": None, "capabilities": {"general": {"positionEncodings": ["utf-32"]}}}
-        )
+        capabilities: dict[str, Any] = {"general": {"positionEncodings": ["utf-32"]}}
+        if root:
+            capabilities["workspace"] = {"didChangeWatchedFiles": {"dynamicRegistration": True}}
+        uri = root.as_uri() if root else None
+        await editor.request("initialize", {"processId": os.getpid(), "rootUri": uri, "capabilities": capabilities})
         editor.notify("initialized", {})
         return editor
 
-    def open(self, session: Session, number: int) -> None:
+    def open(self, session: Session, number: int, folder: Path | None = None) -> None:
         """Show the document of a session."""
-        self._uri, self._version = f"file:///srv/{number}/{session.name.partition(':')[0].replace(' ', '_')}", 1
+        name = session.name.partition(":")[0].replace(" ", "_")
+        self._uri, self._version = (folder / name).as_uri() if folder else f"file:///srv/{number}/{name}", 1
         document = {"uri": self._uri, "languageId": session.language, "version": 1, "text": session.text}
         self.notify("textDocument/didOpen", {"textDocument": document})
 
@@ -57,12 +60,16 @@ class Editor:
         """Press a key. Older requests are cancelled, as VS Code does."""
         for task in self._pending:
             task.cancel()
-        self._version += 1
-        edit = {"range": {"start": _position(before, key.offset), "end": _position(before, key.offset + key.deleted)}, "text": key.inserted}
-        self.notify("textDocument/didChange", {"textDocument": {"uri": self._uri, "version": self._version}, "contentChanges": [edit]})
+        self.change(before, key)
         task = asyncio.create_task(self._ask(turn, after, key.cursor))
         self._pending[task] = turn
         task.add_done_callback(lambda t: self._pending.pop(t, None))
+
+    def change(self, before: str, key: Key) -> None:
+        """Tell of an edit."""
+        self._version += 1
+        edit = {"range": {"start": _position(before, key.offset), "end": _position(before, key.offset + key.deleted)}, "text": key.inserted}
+        self.notify("textDocument/didChange", {"textDocument": {"uri": self._uri, "version": self._version}, "contentChanges": [edit]})
 
     async def complete(self, text: str, cursor: int) -> str:
         """The suggestion for a cursor in the open document; empty for none."""

@@ -1,0 +1,196 @@
+"""`python -m tests.bench beside`: what a keystroke takes while other things go on in the same workspace.
+
+The language server over stdio with the real model; each key is a change and an automatic request, answered before the next one. Blocks of keys in
+turn: nothing else, 5,000 files change as when a branch is switched, the repository is reviewed from the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from qwencoder_lsp.gateway.find import connect
+from qwencoder_lsp.models.store import resolve
+from qwencoder_lsp.settings import load
+from tests.bench.engine.peers import clean_environment, own_home, to_its_end
+from tests.bench.report import Report
+from tests.bench.typing.ours import Editor
+from tests.bench.typing.sessions import Key, Session
+
+MODEL = "qwencoder-0.5b"
+FILES, PER_FOLDER = 5000, 100
+KEYS, ROUNDS = 60, 3
+GAP_S = 0.1
+BARS = {"changes": 1.15, "review": 1.3}
+EVENTS = 500  # in one notification, about as editors bundle them
+DOCUMENT = '''"""Orders of a shop."""
+
+
+def total(items):
+    """The price of all items."""
+    return sum(item.price * item.quantity for item in items)
+
+
+def discount(items, share):
+    """The price without the share."""
+    return total(items) * (1 - share)
+
+
+'''
+TYPED = (
+    "def shipping(items):\n    weight = sum(item.weight for item in items)\n    return max(4, weight * 2)\n\n\n"
+    "def invoice(order):\n    lines = [f'{item.name}: {item.price}' for item in order.items]\n    return '\\n'.join(lines)\n\n\n"
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--model", default=MODEL, help="a catalogue name or a GGUF file")
+    parser.add_argument("--files", type=int, default=FILES, help="in the workspace; all of them change")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each kind of block, {KEYS} keys each")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+
+
+def main(options: argparse.Namespace) -> int:
+    """0 when every key was answered."""
+    with own_home() as home, tempfile.TemporaryDirectory(prefix="qc-") as folder:
+        times = to_its_end(_measure(home, Path(folder).resolve(), resolve(options.model).path, options.files, options.rounds))
+    report = Report(f"keystrokes beside other work, {resolve(options.model).path.name}, {options.files} files")
+    found: dict[str, Any] = {}
+    for kind, taken in times.items():
+        taken.sort()
+        found[kind] = {"p50_ms": taken[len(taken) // 2] * 1000, "p95_ms": taken[int(len(taken) * 0.95)] * 1000, "n": len(taken)}
+        report.add(f"{kind}, median", found[kind]["p50_ms"], "ms", len(taken))
+        report.add(f"{kind}, 95th percentile", found[kind]["p95_ms"], "ms", len(taken))
+    for kind, bar in BARS.items():
+        found[kind]["ratio"] = found[kind]["p95_ms"] / found["quiet"]["p95_ms"]
+        report.add(f"{kind} over quiet, 95th percentile", found[kind]["ratio"], "", found[kind]["n"], bar, "max")
+    print(report.table())
+    if options.json:
+        options.json.write_text(json.dumps({"beside": found}, indent=1) + "\n", "utf-8")
+    return 0
+
+
+async def _measure(home: Path, root: Path, model: Path, files: int, rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {"quiet": [], "changes": [], "review": []}
+    paths = _fill(root, files)
+    editor = await Editor.start(home, model, home / "stderr", root)
+    os.environ["QWENCODER_HOME"] = str(home)
+    client = await connect(load()[0])
+    try:
+        await _indexed(editor)
+        hands = _Hands(editor, root)
+        await hands.block()  # what is loaded and read at first
+        for _ in range(rounds):
+            times["quiet"] += await hands.block()
+            async with _changes(editor, paths):
+                times["changes"] += await hands.block()
+            await _indexed(editor)
+            async with _review(home, model, root):
+                times["review"] += await hands.block()
+            print({kind: len(taken) for kind, taken in times.items()}, file=sys.stderr, flush=True)
+        return times
+    finally:
+        await client.shutdown()
+        await client.close()
+        await editor.stop()
+        del os.environ["QWENCODER_HOME"]
+
+
+class _Hands:
+    """Types TYPED again and again at the end of a document, and takes it away when it is whole."""
+
+    def __init__(self, editor: Editor, root: Path) -> None:
+        self._editor = editor
+        self._text = DOCUMENT
+        self._keys = 0
+        editor.open(Session("orders.py", "python", DOCUMENT, ()), 0, root)
+
+    async def block(self) -> list[float]:
+        """Seconds from each of KEYS keys to its answer."""
+        taken = []
+        for _ in range(KEYS):
+            at = self._keys % len(TYPED)
+            cut = len(DOCUMENT) + at
+            key = Key(GAP_S, cut, len(self._text) - cut, TYPED[at])
+            after = key.apply(self._text)
+            start = time.perf_counter()
+            self._editor.change(self._text, key)
+            await self._editor.complete(after, key.cursor)
+            taken.append(time.perf_counter() - start)
+            self._text, self._keys = after, self._keys + 1
+            await asyncio.sleep(GAP_S)
+        return taken
+
+
+def _fill(root: Path, count: int) -> list[Path]:
+    """A workspace of `count` small modules."""
+    paths = [root / f"part{n // PER_FOLDER}" / f"module{n}.py" for n in range(count)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(_module(path.stem, 0), "utf-8")
+    return paths
+
+
+def _module(name: str, salt: int) -> str:
+    draw = random.Random(f"{name} {salt}")  # noqa: S311 - text
+    return "".join(
+        f"def {name}_{n}(order, rate={draw.randrange(99)}):\n    value = order.price * rate + {draw.randrange(999)}\n    return value\n\n\n"
+        for n in range(8)
+    )
+
+
+@asynccontextmanager
+async def _changes(editor: Editor, paths: list[Path]) -> AsyncIterator[None]:
+    """All files get another content, by another process, and the editor tells so."""
+    salt = str(random.randrange(1 << 30))  # noqa: S311 - text
+    code = "import sys; from pathlib import Path; from tests.bench.beside import _module\n"
+    code += "for line in sys.stdin: p = Path(line.rstrip()); p.write_text(_module(p.stem, int(sys.argv[1])), 'utf-8')"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, salt, stdin=asyncio.subprocess.PIPE)
+
+    async def tell() -> None:
+        await process.communicate("\n".join(map(str, paths)).encode())
+        for first in range(0, len(paths), EVENTS):
+            editor.notify("workspace/didChangeWatchedFiles", {"changes": [{"uri": p.as_uri(), "type": 2} for p in paths[first : first + EVENTS]]})
+
+    telling = asyncio.create_task(tell())
+    yield
+    await telling
+
+
+@asynccontextmanager
+async def _review(home: Path, model: Path, root: Path) -> AsyncIterator[None]:
+    """The repository is reviewed meanwhile."""
+    env = clean_environment() | {"QWENCODER_HOME": str(home), "QWENCODER_MODEL": str(model)}
+    command = (sys.executable, "-m", "qwencoder_lsp.cli", "review", str(root / "part0"))
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr
+    await process.stderr.readline()  # it has begun
+    await asyncio.sleep(2)
+    try:
+        yield
+        assert process.returncode is None, "the review was over before the keys were typed"
+    finally:
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+
+
+async def _indexed(editor: Editor) -> None:
+    """Wait until the index is true."""
+    for _ in range(600):
+        states = (await editor.request("qwencoder/status", None))["index"]
+        if states and all(state["state"] == "ready" for state in states):
+            return
+        await asyncio.sleep(0.5)
+    raise TimeoutError("the index does not become ready")
