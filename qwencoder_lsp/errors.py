@@ -118,6 +118,12 @@ class IndexUnavailable(QwencoderError):
     code = "index"
 
 
+class HistoryError(QwencoderError):
+    """The history of requests cannot be read or written."""
+
+    code = "history"
+
+
 class RequestError(QwencoderError):
     """The request cannot be carried out as it stands."""
 

@@ -64,6 +64,12 @@ def traces_dir() -> Path:
     return home / "traces" if home else Path(platformdirs.user_state_dir(APP, appauthor=False)) / "traces"
 
 
+def history_file() -> Path:
+    """The history of requests: numbers only; not created here."""
+    home = _home()
+    return (home / "data" if home else Path(platformdirs.user_state_dir(APP, appauthor=False))) / "history.sqlite"
+
+
 def config_file() -> Path:
     """The user's settings file, which need not exist."""
     home = _home()

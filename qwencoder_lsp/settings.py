@@ -150,6 +150,14 @@ class Gateway(_Section):
         return str(Path(value).expanduser().absolute()) if value else value
 
 
+class History(_Section):
+    """The history of requests behind the dashboard: numbers and outcomes, never text."""
+
+    enabled: bool = Field(True, description="Keep the history on disk; when off, in memory until the gateway ends.", json_schema_extra=USER)
+    days: int = Field(30, ge=1, le=3650, description="Forget what is older than this many days.", json_schema_extra=USER)
+    max_mb: int = Field(64, ge=1, le=4096, description="Forget the oldest when the history takes more than this, in MB.", json_schema_extra=USER)
+
+
 class Log(_Section):
     """Logging. Source text is never logged at INFO or above, and saved only where `save_traces` says so."""
 
@@ -167,6 +175,7 @@ class Settings(_Section):
     model: Model = Field(default_factory=Model)
     engine: Engine = Field(default_factory=Engine)
     gateway: Gateway = Field(default_factory=Gateway)
+    history: History = Field(default_factory=History)
     log: Log = Field(default_factory=Log)
 
 

@@ -75,7 +75,9 @@ def describe(entry: Entry) -> str:
         lines.append(f"  render    {timings['render']:.1f} ms; {_omitted(usage)}")
         evaluated = usage["prompt"] - usage["reused"]
         computed = f"{usage['reused']} tokens reused, {evaluated} evaluated, {usage['generated']} generated; stopped by: {entry['detail']}"
-        lines.append(f"  generate  {timings['generate']:.0f} ms; {computed if entry['source'] != 'memory' else 'nothing: the answer was known'}")
+        lines.append(
+            f"  generate  {timings['generate']:.0f} ms; {computed if entry['source'] not in ('memory', 'ahead') else 'nothing: the answer was known'}"
+        )
         steps = "; ".join(f"{s['name']} {s['before']} to {s['after']} characters" for s in entry["steps"]) or "nothing to change"
         sure = "unknown" if entry["signals"]["confidence"] is None else f"{entry['signals']['confidence']:.2f}"
         lines.append(f"  finish    {timings['finish']:.1f} ms; confidence {sure}; {steps}")
@@ -84,7 +86,7 @@ def describe(entry: Entry) -> str:
     return "\n".join([*lines, *_text(entry.get("record"))])
 
 
-SOURCES = {"memory": "from memory", "joined": "of a running request", "asked": "asked for"}
+SOURCES = {"memory": "from memory", "ahead": "prepared ahead", "joined": "of a running request", "asked": "asked for"}
 
 
 def _omitted(usage: dict[str, Any]) -> str:

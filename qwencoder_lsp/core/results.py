@@ -56,8 +56,9 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN. source: "memory", "joined" or "asked", empty where no
-    answer was needed. shares: the prompt's tokens by part. steps: the filters that changed the answer.
+    """The outcome of one completion request; `suggestion` is None when `reason` is not SHOWN. source: "asked", "joined", "memory" or, of an answer
+    that was prepared for this place, "ahead"; empty where no answer was needed. shares: the prompt's tokens by part. steps: the filters that changed
+    the answer.
     """
 
     suggestion: Suggestion | None

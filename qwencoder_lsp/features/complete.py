@@ -75,7 +75,7 @@ class Completer:
         completion = self.present(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=accepted)
         if completion.suggestion is None and not same_place:
             return None
-        completion = recorded(completion, "memory", known.made, snapshot, offset, answer, settings, accepted=accepted)
+        completion = recorded(completion, "ahead" if accepted else "memory", known.made, snapshot, offset, answer, settings, accepted=accepted)
         return self._wanted(snapshot, offset, completion)
 
     def joins(self, snapshot: Snapshot, offset: int) -> bool:

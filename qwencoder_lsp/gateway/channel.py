@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+from qwencoder_lsp.core.outcome import Outcome
 from qwencoder_lsp.errors import GatewayError, QwencoderError
 from qwencoder_lsp.gateway.http1 import Streams, chunk, gone, read_chunk
 from qwencoder_lsp.gateway.protocol import CompleteRequest, End, Event
@@ -41,6 +42,10 @@ class Channel:
                 yield answer
         finally:
             link.forget(id_, cancel=not ended)
+
+    async def tell(self, outcomes: tuple[Outcome, ...]) -> None:
+        """Say what became of requests in this window. Raises GatewayError when the gateway has gone."""
+        (await self._open()).tell(outcomes)
 
     async def close(self) -> None:
         """Close the connection; streams that are still read from end with GatewayError."""
@@ -78,6 +83,10 @@ class _Link:
         del self._answers[id_]
         if cancel and not self.broken:
             self._write({"id": id_})
+
+    def tell(self, outcomes: tuple[Outcome, ...]) -> None:
+        """Send what gets no answer."""
+        self._write({"id": 0, "outcomes": outcomes})
 
     async def close(self) -> None:
         """Close the connection; the reader sees its end, and tells everyone."""

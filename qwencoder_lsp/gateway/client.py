@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
+from qwencoder_lsp.core.outcome import Outcome
 from qwencoder_lsp.errors import EngineCrashed, GatewayError, from_wire
 from qwencoder_lsp.gateway.channel import Channel
 from qwencoder_lsp.gateway.http1 import LocalHttp, Reply, Streams
@@ -51,6 +52,10 @@ class GatewayClient:
     def chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer a conversation: Start, Piece..., End. Raises QwencoderError subclasses while iterating."""
         return self._stream("/qwencoder/chat", request)
+
+    async def tell(self, outcomes: tuple[Outcome, ...]) -> None:
+        """Say for the history what became of requests in this window. Raises GatewayError when the gateway has gone."""
+        await self._channel.tell(outcomes)
 
     def pull(self, request: PullRequest) -> AsyncGenerator[Event, None]:
         """Download a model: Progress..., End. Raises DownloadError or ModelError while iterating."""

@@ -16,9 +16,10 @@ or "error".
 Closing a stream cancels its work.
 
 On the window's channel both bodies are chunked and stay open, so that a key costs no connection, no headers and no routing. Each line of the request
-body is an Ask: `{"id": N, "complete": CompleteRequest}` starts work, `{"id": N}` cancels it. Each line of the answer is an event with that `id`; all
-but the last of a request may be held back for 2 ms, and text that follows on text may be joined to one "chunk". Work that was cancelled gets no last
-event. The gateway says nothing before it is asked. Closing the connection cancels all of its work.
+body is an Ask: `{"id": N, "complete": CompleteRequest}` starts work, `{"id": N}` cancels it; `{"id": 0, "outcomes": [Outcome, ...]}` tells for the
+history what became of requests in this window, and gets no answer. Each line of the answer is an event with the `id` of what it answers; all but the
+last of a request may be held back for 2 ms, and text that follows on text may be joined to one "chunk". Work that was cancelled gets no last event.
+The gateway says nothing before it is asked. Closing the connection cancels all of its work.
 
 A client and a gateway work together when their PROTOCOL is equal, whatever the package versions.
 """
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from qwencoder_lsp.core.outcome import Outcome
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
@@ -68,10 +70,12 @@ class CompleteRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One line to the window's channel. id: chosen by the client, not used by other work that runs there. complete None: cancel `id`."""
+    """One line to the window's channel. id: chosen by the client, not used by other work that runs there. complete None: cancel `id`, or where
+    there are outcomes, note them."""
 
     id: int
     complete: CompleteRequest | None = None
+    outcomes: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from qwencoder_lsp.core.outcome import Outcome
 from qwencoder_lsp.errors import RequestError, to_wire
 from qwencoder_lsp.gateway.protocol import Ask, CompleteRequest
 from qwencoder_lsp.gateway.wire import encode
@@ -25,15 +26,16 @@ Lines = AsyncGenerator[dict[str, Any], None]
 
 
 class Channel(Response):
-    """Runs `complete` for each request of the client, and cancels it when the client says so or has gone. Ends when `stopping` is set
-    and what runs has come to its end."""
+    """Runs `complete` for each request of the client, and cancels it when the client says so or has gone; `heard` gets what the client tells of its
+    requests. Ends when `stopping` is set and what runs has come to its end."""
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, complete: Callable[[CompleteRequest], Lines], stopping: asyncio.Event) -> None:
+    def __init__(self, complete: Callable[[CompleteRequest], Lines], heard: Callable[[tuple[Outcome, ...]], None], stopping: asyncio.Event) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._complete = complete
+        self._heard = heard
         self._stopping = stopping
         self._work: dict[int, asyncio.Task[None]] = {}
         self._outbox: list[dict[str, Any]] = []
@@ -70,6 +72,9 @@ class Channel(Response):
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "line"
             self._put({"id": _id_of(line), "type": "error", **to_wire(RequestError(f"{where}: {first['msg']}.", "Correct the request."))})
+            return
+        if ask.outcomes:
+            self._heard(ask.outcomes)
             return
         if running := self._work.get(ask.id):
             running.cancel()

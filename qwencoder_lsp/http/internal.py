@@ -40,6 +40,8 @@ def internal_app(service: Service, token: str, public: ASGIApp) -> FastAPI:
         try:
             with service.working():
                 async for line in lines:
+                    if line["type"] == "error":
+                        service.failed(line["code"])
                     yield line
         finally:
             await lines.aclose()
@@ -82,7 +84,7 @@ def internal_app(service: Service, token: str, public: ASGIApp) -> FastAPI:
 
     @app.post("/qwencoder/window", dependencies=private)
     async def window() -> Channel:
-        return Channel(lambda request: counted(generate.complete(service.host, request)), service.stopping)
+        return Channel(lambda request: counted(generate.complete(service.host, request)), service.heard, service.stopping)
 
     @app.post("/qwencoder/chat", dependencies=private)
     async def chat(request: ChatRequest) -> JsonLines:

@@ -9,11 +9,14 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from qwencoder_lsp import __version__
+from qwencoder_lsp.core.outcome import EngineRun, Outcome
 from qwencoder_lsp.engine.protocol import Done
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.gateway.protocol import Status
 from qwencoder_lsp.http.host import ModelHost
+from qwencoder_lsp.observe.history import clean
 from qwencoder_lsp.observe.metrics import Metrics
+from qwencoder_lsp.observe.recorder import Recorder
 from qwencoder_lsp.settings import Settings
 
 FIRST_CLIENT_S = 30.0  # how long a fresh gateway waits for the client that started it
@@ -26,6 +29,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.recorder = Recorder.of(settings.history)
+        self.started = time.time()
         self.host = ModelHost(settings, self.changed, self._ended)
         self.listening = ""
         self.stopping = asyncio.Event()
@@ -67,15 +72,31 @@ class Service:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Counts one running request."""
+        """Counts one running request, and notes how it failed."""
         self._active += 1
         self._tell_soon()
         try:
             yield
+        except QwencoderError as error:
+            self.failed(error.code)
+            raise
+        except Exception:
+            self.failed(QwencoderError.code)
+            raise
         finally:
             self._active -= 1
             self._idle_since = time.monotonic()
             self._tell_soon()
+
+    def failed(self, code: str) -> None:
+        """A request got an error instead of an answer."""
+        self.recorder.note(EngineRun(time.time(), "", code, failed=True))
+
+    def heard(self, outcomes: tuple[Outcome, ...]) -> None:
+        """What became of requests in an editor window."""
+        for outcome in outcomes:
+            if known := clean(outcome):
+                self.recorder.note(known)
 
     def _tell_soon(self) -> None:
         """Watchers need not hear of each request, but of work that goes on, and of its end."""
@@ -116,6 +137,24 @@ class Service:
             queue_ms=done.queue_ms,
             prefill_ms=done.prefill_ms,
             decode_ms=done.decode_ms,
+        )
+        self.recorder.note(
+            EngineRun(
+                time.time(),
+                model,
+                done.reason,
+                False,
+                done.prompt_tokens,
+                done.reused_tokens,
+                done.restored_tokens,
+                done.generated_tokens,
+                done.drafted_tokens,
+                done.accepted_tokens,
+                done.preempted,
+                done.queue_ms,
+                done.prefill_ms,
+                done.decode_ms,
+            )
         )
 
     def _auto(self, role: str) -> str:

@@ -217,7 +217,7 @@ class Completions:
             self._completions().shown(at.snapshot, suggestion, client, settings, document=key)
 
         text = item.text_edit.new_text if isinstance(item, types.CompletionItem) and item.text_edit else str(item.insert_text)
-        self.feedback.offered(Offer(at, suggestion, text, lambda: spawn(work(0.0))))
+        self.feedback.offered(Offer(wish.feature, at, suggestion, text, lambda: spawn(work(0.0))))
         if first and not self.feedback.tells_shown:
             spawn(work(AHEAD_S))
 
@@ -244,6 +244,7 @@ class Completions:
             completion.source,
             completion.shares,
             completion.steps,
+            wish.document.language_id or "",
         )
         # The answer goes out in the next turn of the loop, before its timers: nobody waits for our log.
         asyncio.get_running_loop().call_later(0, self._session.traces.add, trace, completion.record)

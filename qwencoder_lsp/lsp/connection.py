@@ -43,6 +43,11 @@ class Connection:
         self._pause = FIRST_PAUSE_S
         self._not_before = 0.0
 
+    @property
+    def connected(self) -> GatewayClient | None:
+        """The client, if there is one now."""
+        return self._client
+
     async def client(self, *, explicit: bool = False) -> GatewayClient:
         """The client, connected now if need be; many callers share one attempt.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
+from qwencoder_lsp.core.outcome import ACCEPTED, DISPLAYED, PARTLY, REJECTED
 from qwencoder_lsp.core.results import Suggestion
 from qwencoder_lsp.core.text import Edit
 from qwencoder_lsp.lsp.items import Place
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OFFERS = 256
-ACCEPTED, PARTLY, REJECTED, SHOWN = "accepted", "partly accepted", "rejected", "displayed"
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A suggestion that was sent, where it was made, the text of its item, and how to begin the work for what comes behind it."""
+    """A suggestion that was sent, for which feature, where it was made, the text of its item, and how to begin the work for what comes behind it."""
 
+    feature: str
     at: Place
     suggestion: Suggestion
     text: str
@@ -59,7 +60,7 @@ class Feedback:
     def shown(self, id_: str) -> None:
         """The editor shows it."""
         self.tells_shown = True
-        if offer := self._count(SHOWN, id_):
+        if offer := self._count(DISPLAYED, id_):
             offer.prepare()
 
     def accepted(self, id_: str) -> None:
@@ -88,7 +89,7 @@ class Feedback:
         if offer is None:
             log.info("%s: a suggestion that is not known any more", event)
             return None
-        self._session.traces.count(event)
+        self._session.traces.count(event, offer.feature, offer.at.snapshot.language)
         log.info("suggestion %s was %s", id_, event)
         return offer
 

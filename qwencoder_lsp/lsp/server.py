@@ -32,6 +32,7 @@ from qwencoder_lsp.lsp.indexing import Indexing
 from qwencoder_lsp.lsp.indexing import register as watch_files
 from qwencoder_lsp.lsp.items import ACCEPTED
 from qwencoder_lsp.lsp.lenses import Lenses
+from qwencoder_lsp.lsp.outcomes import Outcomes
 from qwencoder_lsp.lsp.protocol import Server
 from qwencoder_lsp.lsp.questions import answer, questions, save_traces
 from qwencoder_lsp.lsp.reviews import Reviews
@@ -86,6 +87,8 @@ def create() -> Server:
 
     configuration = Configuration(editor, documents, on_settings)
     connection = Connection(connect, on_status, board.lost)
+    outcomes = Outcomes(connection)
+    traces.tell = outcomes.note
     downloads = Downloads(editor, configuration, connection, board)
     diagnostics = Diagnostics(editor, documents)
     session = Session(editor, documents, configuration, connection, traces)
@@ -96,7 +99,7 @@ def create() -> Server:
     actions = Actions(session, diagnostics)
     explanations = Explanations(session)
 
-    _lifecycle(server, session, board, indexing)
+    _lifecycle(server, session, board, indexing, outcomes)
     _synchronisation(server, configuration, diagnostics, completions, reviews, indexing)
     _workspace(server, configuration, indexing, others)
     _completion(server, completions)
@@ -109,7 +112,7 @@ def create() -> Server:
     return server
 
 
-def _lifecycle(server: Server, session: Session, board: StatusBoard, indexing: Indexing) -> None:
+def _lifecycle(server: Server, session: Session, board: StatusBoard, indexing: Indexing, outcomes: Outcomes) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         session.editor.introduce(params)
@@ -128,6 +131,10 @@ def _lifecycle(server: Server, session: Session, board: StatusBoard, indexing: I
             await session.connection.client()
         except QwencoderError:  # the status board has told the user
             return
+
+    @server.feature(types.SHUTDOWN)
+    async def shutdown(_: Any) -> None:
+        await outcomes.flush()
 
     @server.feature(types.EXIT)
     def exit_(*_: Any) -> None:

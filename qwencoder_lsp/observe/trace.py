@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from qwencoder_lsp.core.outcome import ANSWERED, Outcome
 from qwencoder_lsp.core.report import Reason, Step, Timings, Usage
 from qwencoder_lsp.core.results import Recorded, Signals
 
@@ -29,7 +30,8 @@ Entry = dict[str, Any]  # a trace as a JSON object, under "record" its record or
 class Trace:
     """One request. id: the suggestion's or finding's id where there is one. detail: a code or a short phrase, never source text.
 
-    signals, source, shares, steps: of a completion, as in core.results. request: how the user names it.
+    signals, source, shares, steps: of a completion, as in core.results. language: LSP language id, where the request was about one document. request:
+    how the user names it.
     total_ms: from the arrival of the request to its answer; at: the end, in seconds since 1970.
     """
 
@@ -45,15 +47,17 @@ class Trace:
     source: str = ""
     shares: dict[str, int] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    language: str = ""
     request: str = field(default_factory=lambda: secrets.token_hex(4))
     at: float = field(default_factory=time.time)
 
 
 class Traces:
-    """A ring of the last KEPT traces. save: set to have what has a record kept elsewhere too."""
+    """A ring of the last KEPT traces. save: set to have what has a record kept elsewhere too; tell: to have the numbers of all."""
 
     def __init__(self) -> None:
         self.save: Callable[[Entry], None] | None = None
+        self.tell: Callable[[Outcome], None] | None = None
         self._records: OrderedDict[str, Recorded] = OrderedDict()
         self._recorded = 0  # code points in all records
         self._ring: deque[Trace] = deque(maxlen=KEPT)
@@ -70,6 +74,8 @@ class Traces:
             if self.save:
                 self.save(self._entry(trace))
         self._counts[f"{trace.feature}: {trace.reason.value}"] += 1
+        if self.tell:
+            self.tell(_outcome(trace))
         log.info(
             "%s %s %s: %s %s from=%s confidence=%s model=%s prompt=%d reused=%d generated=%d total=%.0fms",
             trace.feature,
@@ -86,9 +92,11 @@ class Traces:
             trace.total_ms,
         )
 
-    def count(self, event: str) -> None:
-        """Count an event that is no request, such as the acceptance of a suggestion."""
+    def count(self, event: str, feature: str, language: str) -> None:
+        """Count what is no request: what the user made of a suggestion, as in core.outcome."""
         self._counts[event] += 1
+        if self.tell:
+            self.tell(Outcome(time.time(), event, feature, language))
 
     def last(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` traces as JSON objects, newest first."""
@@ -113,6 +121,22 @@ class Traces:
     def _entry(self, trace: Trace) -> Entry:
         record = self._records.get(trace.request)
         return {**_as_json(trace), "record": record.as_json() if record else None}
+
+
+def _outcome(trace: Trace) -> Outcome:
+    return Outcome(
+        trace.at,
+        ANSWERED,
+        trace.feature,
+        trace.language,
+        trace.reason.value,
+        trace.detail if trace.reason is Reason.ERROR else "",  # the code of an error
+        trace.model,
+        trace.source,
+        trace.usage,
+        trace.timings,
+        trace.total_ms,
+    )
 
 
 def _as_json(trace: Trace) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def test_only_so_many_records_are_kept_but_all_are_counted() -> None:
     traces = Traces()
     for _ in range(trace.KEPT + 1):
         traces.add(Trace("-", "inline", Reason.EMPTY))
-    traces.count("accepted")
+    traces.count("accepted", "inline", "python")
     assert len(traces.last(10_000)) == trace.KEPT
     assert traces.counts() == {"inline: model had nothing to add": trace.KEPT + 1, "accepted": 1}
 

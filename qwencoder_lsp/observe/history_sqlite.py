@@ -1,0 +1,232 @@
+"""The history in an SQLite file, bounded in age and size. Several gateways may write at once while one takes over from another."""
+
+# ruff: noqa: S608 - the queries are put together of our own words; values are bound
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from qwencoder_lsp.core.outcome import ACCEPTED, ANSWERED, DISPLAYED, PARTLY, REJECTED, EngineRun, Outcome
+from qwencoder_lsp.core.report import Reason
+from qwencoder_lsp.errors import HistoryError
+from qwencoder_lsp.observe.history import EDITOR_STAGES, ENGINE_STAGES, Bucket, Language, Record, Stage, Summary, Tokens
+
+log = logging.getLogger(__name__)
+
+PRUNE_S = 600.0
+DAY_S = 86400.0
+OLDEST_SHARE = 10  # of the rows, one in so many goes when the file is too large
+LANGUAGES = 40
+
+MIGRATIONS = (
+    """
+    CREATE TABLE outcomes (
+        at REAL NOT NULL, event TEXT NOT NULL, feature TEXT NOT NULL, language TEXT NOT NULL, reason TEXT NOT NULL, code TEXT NOT NULL,
+        model TEXT NOT NULL, source TEXT NOT NULL, prompt INTEGER NOT NULL, reused INTEGER NOT NULL, generated INTEGER NOT NULL,
+        gather_ms REAL NOT NULL, render_ms REAL NOT NULL, queue_ms REAL NOT NULL, prefill_ms REAL NOT NULL, first_token_ms REAL NOT NULL,
+        generate_ms REAL NOT NULL, finish_ms REAL NOT NULL, total_ms REAL NOT NULL
+    );
+    CREATE INDEX outcomes_at ON outcomes (at);
+    CREATE TABLE runs (
+        at REAL NOT NULL, model TEXT NOT NULL, reason TEXT NOT NULL, failed INTEGER NOT NULL, prompt INTEGER NOT NULL, reused INTEGER NOT NULL,
+        restored INTEGER NOT NULL, generated INTEGER NOT NULL, drafted INTEGER NOT NULL, accepted INTEGER NOT NULL, preempted INTEGER NOT NULL,
+        queue_ms REAL NOT NULL, prefill_ms REAL NOT NULL, decode_ms REAL NOT NULL
+    );
+    CREATE INDEX runs_at ON runs (at);
+    """,
+)
+"""Each is run once, in order; `user_version` counts them."""
+
+_BETWEEN = "at >= :since AND at < :until"
+_TYPING = f"event = '{ANSWERED}' AND feature IN ('inline', 'menu')"
+_OUTCOME = f"INSERT INTO outcomes VALUES ({', '.join('?' * 19)})"
+_RUN = f"INSERT INTO runs VALUES ({', '.join('?' * 14)})"
+
+
+class SqliteHistory:
+    """An observe.history.History. path None: in memory, for as long as this object lives. A damaged file is put aside and begun anew."""
+
+    def __init__(self, path: Path | None, days: float, max_mb: int) -> None:
+        """days, max_mb: what is older, or too much for a file of that size, is forgotten. Raises HistoryError."""
+        self._path = path
+        self._days, self._max_bytes = days, max_mb << 20
+        self._pruned = 0.0
+        with self._reported("opened"):
+            self._db = self._opened()
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Keep the records, and forget what is too old or too much. Raises HistoryError."""
+        with self._reported("written"):
+            with self._db:
+                self._db.executemany(_OUTCOME, [_outcome_row(r) for r in records if isinstance(r, Outcome)])
+                self._db.executemany(_RUN, [_run_row(r) for r in records if isinstance(r, EngineRun)])
+            if time.monotonic() - self._pruned > PRUNE_S:
+                self.prune()
+
+    def prune(self) -> None:
+        """Forget what is too old or too much; write does it now and then."""
+        self._pruned = time.monotonic()
+        with self._db:
+            for table in ("outcomes", "runs"):
+                self._db.execute(f"DELETE FROM {table} WHERE at < ?", (time.time() - self._days * DAY_S,))
+        while self._bytes() > self._max_bytes:
+            with self._db:
+                gone = 0
+                for table in ("outcomes", "runs"):
+                    oldest = f"SELECT rowid FROM {table} ORDER BY at LIMIT 1 + (SELECT count(*) FROM {table}) / {OLDEST_SHARE}"
+                    gone += self._db.execute(f"DELETE FROM {table} WHERE rowid IN ({oldest})").rowcount
+            if not gone:
+                break
+        self._db.executescript("PRAGMA incremental_vacuum")  # `execute` would take one step, which is one page
+
+    def summary(self, since: float, until: float, buckets: int) -> Summary:
+        """What the records between two times come to. Raises HistoryError."""
+        with self._reported("read"):
+            span = {"since": since, "until": until}
+            answers, shown = self._row(f"SELECT count(*), total(reason = '{Reason.SHOWN.value}') FROM outcomes WHERE {_TYPING} AND {_BETWEEN}", span)
+            runs, failed = self._row(f"SELECT count(*), total(failed) FROM runs WHERE {_BETWEEN}", span)
+            last = self._db.execute(f"SELECT at, reason FROM runs WHERE failed AND {_BETWEEN} ORDER BY at DESC LIMIT 1", span).fetchone()
+            asked = f"outcomes WHERE {_TYPING} AND source = 'asked' AND {_BETWEEN}"
+            return Summary(
+                since,
+                until,
+                answers,
+                int(shown),
+                runs,
+                int(failed),
+                tuple(self._stage(name, name, asked, span) for name in EDITOR_STAGES),
+                tuple(
+                    self._stage(
+                        name, "queue_ms + prefill_ms + decode_ms" if name == "total_ms" else name, f"runs WHERE NOT failed AND {_BETWEEN}", span
+                    )
+                    for name in ENGINE_STAGES
+                ),
+                self._languages(span),
+                self._counts("reason", f"outcomes WHERE {_TYPING} AND reason <> '{Reason.SHOWN.value}' AND {_BETWEEN}", span),
+                self._counts("source", f"outcomes WHERE {_TYPING} AND source <> '' AND {_BETWEEN}", span),
+                self._counts("reason", f"runs WHERE NOT failed AND {_BETWEEN}", span),
+                self._counts("reason", f"runs WHERE failed AND {_BETWEEN}", span),
+                (last[0], last[1]) if last else None,
+                self._tokens(span),
+                self._line(span, buckets),
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _stage(self, name: str, value: str, source: str, span: dict[str, float]) -> Stage:
+        # One pass: SQLite here may be older than its percentile functions.
+        rank = ", ".join(f"max(CASE WHEN r <= (n * {p} + 99) / 100 THEN v END)" for p in (50, 90, 95, 99))
+        ranked = f"SELECT {value} AS v, row_number() OVER (ORDER BY {value}) AS r, count(*) OVER () AS n FROM {source}"
+        n, *values = self._row(f"SELECT count(*), {rank} FROM ({ranked})", span)
+        return Stage(name, n, *(round(v or 0.0, 2) for v in values))
+
+    def _languages(self, span: dict[str, float]) -> tuple[Language, ...]:
+        shown = f"event = '{ANSWERED}' AND reason = '{Reason.SHOWN.value}'"
+        told = ", ".join(f"sum(event = '{event}')" for event in (DISPLAYED, ACCEPTED, PARTLY, REJECTED))
+        rows = self._db.execute(
+            f"SELECT language, sum(event = '{ANSWERED}') AS asked, sum({shown}), sum({shown} AND source <> 'memory'), {told} "
+            f"FROM outcomes WHERE feature IN ('inline', 'menu') AND {_BETWEEN} GROUP BY language ORDER BY asked DESC LIMIT {LANGUAGES}",
+            span,
+        )
+        return tuple(Language(*row) for row in rows)
+
+    def _tokens(self, span: dict[str, float]) -> Tokens:
+        names = ("prompt", "reused", "restored", "generated", "drafted", "accepted", "prefill_ms", "decode_ms")
+        row = self._row(f"SELECT {', '.join(f'total({name})' for name in names)} FROM runs WHERE NOT failed AND {_BETWEEN}", span)
+        return Tokens(*(int(value) for value in row[:6]), *(round(value, 1) for value in row[6:]))
+
+    def _line(self, span: dict[str, float], buckets: int) -> tuple[Bucket, ...]:
+        width = (span["until"] - span["since"]) / buckets
+        number = f"min(CAST((at - :since) / {width} AS INTEGER), {buckets - 1})"
+        shown = f"sum(reason = '{Reason.SHOWN.value}')"
+        told: dict[int, tuple[int, int]] = {
+            row[0]: row[1:]
+            for row in self._db.execute(f"SELECT {number}, count(*), {shown} FROM outcomes WHERE {_TYPING} AND {_BETWEEN} GROUP BY 1", span)
+        }
+        ran: dict[int, tuple[int, int]] = {
+            row[0]: row[1:] for row in self._db.execute(f"SELECT {number}, count(*), sum(failed) FROM runs WHERE {_BETWEEN} GROUP BY 1", span)
+        }
+        part = f"PARTITION BY {number}"
+        timed = f"source = 'asked' AND {_TYPING} AND {_BETWEEN}"
+        ranked = (
+            f"SELECT {number} AS b, total_ms AS v, row_number() OVER ({part} ORDER BY total_ms) AS r, count(*) OVER ({part}) AS n "
+            f"FROM outcomes WHERE {timed}"
+        )
+        slow = dict(self._db.execute(f"SELECT b, max(v) FROM ({ranked}) WHERE r <= (n * 95 + 99) / 100 GROUP BY b", span))
+        return tuple(Bucket(span["since"] + i * width, *told.get(i, (0, 0)), *ran.get(i, (0, 0)), round(slow.get(i, 0.0), 1)) for i in range(buckets))
+
+    def _counts(self, column: str, source: str, span: dict[str, float]) -> dict[str, int]:
+        return dict(self._db.execute(f"SELECT {column}, count(*) FROM {source} GROUP BY 1 ORDER BY 2 DESC", span))
+
+    def _row(self, query: str, span: dict[str, float]) -> tuple[int, ...]:
+        row: tuple[int, ...] = self._db.execute(query, span).fetchone()
+        return row
+
+    def _bytes(self) -> int:
+        pages, free, size = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
+        return int((pages - free) * size)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._path is None:
+            return self._migrated(":memory:")
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        try:
+            return self._migrated(str(self._path))
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            log.warning("the history is damaged (%s); it is begun anew, and the old one is kept beside it", error)
+            for end in ("", "-wal", "-shm"):
+                file = self._path.with_name(self._path.name + end)
+                if file.exists():
+                    file.replace(self._path.with_name(f"{self._path.name}.damaged{end}"))
+            return self._migrated(str(self._path))
+
+    def _migrated(self, path: str) -> sqlite3.Connection:
+        db = sqlite3.connect(path, timeout=5, check_same_thread=False)
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(MIGRATIONS):
+                raise HistoryError("The history was written by a newer qwencoder-lsp.", "Update this one; until then requests are counted in memory.")
+            for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
+                db.execute(f"PRAGMA {pragma}")
+            db.execute("BEGIN IMMEDIATE")
+            version = db.execute("PRAGMA user_version").fetchone()[0]  # again: another gateway may have opened it meanwhile
+            for statement in "".join(MIGRATIONS[version:]).split(";"):  # `executescript` would end the transaction
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            db.commit()
+            db.execute("SELECT (SELECT count(*) FROM outcomes WHERE rowid < 2) + (SELECT count(*) FROM runs WHERE rowid < 2)").fetchone()
+        except BaseException:  # whatever it was, the file must not stay open: a damaged one is moved
+            db.close()
+            raise
+        return db
+
+    @contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise HistoryError(
+                f"The history {self._path or 'in memory'} cannot be {what} ({error}).", "Free the disk or correct its rights."
+            ) from error
+
+
+def _outcome_row(o: Outcome) -> tuple[object, ...]:
+    u, t = o.usage, o.timings
+    words = (o.at, o.event, o.feature, o.language, o.reason, o.code, o.model, o.source)
+    return (*words, u.prompt, u.reused, u.generated, t.gather, t.render, t.queue, t.prefill, t.first_token, t.generate, t.finish, o.total_ms)
+
+
+def _run_row(r: EngineRun) -> tuple[object, ...]:
+    tokens = (r.prompt, r.reused, r.restored, r.generated, r.drafted, r.accepted, r.preempted)
+    return (r.at, r.model, r.reason, r.failed, *tokens, r.queue_ms, r.prefill_ms, r.decode_ms)
