@@ -8,9 +8,10 @@ import itertools
 import json
 import logging
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from qwencoder_lsp.engine.process import EngineSpec
@@ -53,6 +54,16 @@ START_TIMEOUT_S = 600.0  # a 32B model from a cold disk
 STOP_S = 3.0
 
 
+@dataclass(slots=True)
+class Running:
+    """A request that the engine works on, or that waits for it. work: its Priority; since: of time.monotonic; prompt, generated: tokens."""
+
+    work: str
+    since: float
+    prompt: int
+    generated: int = 0
+
+
 class EngineProcess:
     """One running engine. Make it with `start`; it ends with `stop`, or by itself when its pipe closes.
 
@@ -68,6 +79,7 @@ class EngineProcess:
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
+        self._running: dict[int, Running] = {}
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -122,6 +134,11 @@ class EngineProcess:
         """Requests that are running or waiting."""
         return len(self._answers)
 
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """The same requests, the oldest first."""
+        return tuple(self._running.values())
+
     async def generate(self, request: Generate) -> AsyncGenerator[Chunk | Done, None]:
         """Chunks and a final Done; `request.id` is replaced by one of our own. Closing the iterator cancels the request.
 
@@ -149,6 +166,8 @@ class EngineProcess:
         """What the engine answers, up to and with the last message. Cancels the request when closed before."""
         queue: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._answers[request.id] = queue
+        prompt = len(request.tokens) if isinstance(request, Generate) else sum(map(len, request.inputs))
+        running = self._running[request.id] = Running(request.priority.name, time.monotonic(), prompt)
         ended = False
         try:
             self._write(request)
@@ -160,10 +179,13 @@ class EngineProcess:
                 if isinstance(message, Error):
                     ended = True
                     raise from_wire(asdict(message))
+                if isinstance(message, Chunk):
+                    running.generated += len(message.tokens)
                 ended = isinstance(message, Done | Vectors)
                 yield message
         finally:
             self._answers.pop(request.id, None)
+            self._running.pop(request.id, None)
             if not ended and self.alive:
                 self._write(Cancel(request.id))
 

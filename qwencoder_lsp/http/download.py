@@ -29,9 +29,11 @@ async def download(service: Service, request: PullRequest) -> AsyncGenerator[Eve
     task = asyncio.create_task(asyncio.to_thread(work))
     try:
         while (progress := await queue.get()) is not None:
+            service.pulls[request.name] = progress
             yield progress
         await task
         service.changed()  # other windows learn that the model is here
         yield End("pulled")
     finally:
+        service.pulls.pop(request.name, None)
         cancelled.set()

@@ -21,7 +21,8 @@ from qwencoder_lsp.http.failures import RETRY_AFTER_S, shape
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # The origins that Ollama allows too: pages of this machine, and the web views of editors.
 ORIGINS = r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?|(app|file|tauri|vscode-webview|vscode-file)://.*"
-OPEN = frozenset({"/health", "/v1/health"})  # for load balancers and editors that look whether somebody is there
+# For load balancers and editors that look whether somebody is there; and the dashboard's empty page, which asks for a key and then for its figures.
+OPEN = frozenset({"/health", "/v1/health", "/dashboard"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_S = 30.0  # for a body to arrive
 MINUTE_S = 60.0

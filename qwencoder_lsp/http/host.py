@@ -15,7 +15,7 @@ from qwencoder_lsp import paths
 from qwencoder_lsp.engine.costs import Costs
 from qwencoder_lsp.engine.process import PREFILL_ROWS, EngineSpec, memory_bytes, usable_cores
 from qwencoder_lsp.engine.protocol import Calibrated, Done
-from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess
+from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess, Running
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
 from qwencoder_lsp.gateway.protocol import ModelState
@@ -104,6 +104,10 @@ class ModelHost:
     def states(self) -> tuple[ModelState, ...]:
         """Every model asked for so far."""
         return tuple(_state(slot) for slot in self._slots.values())
+
+    def running(self) -> list[tuple[str, Running]]:
+        """What the engines have to do now, each with its model."""
+        return [(slot.model.name, work) for slot in self._slots.values() if slot.engine and slot.engine.alive for work in slot.engine.running]
 
     async def unload_idle(self) -> None:
         """Let models leave memory that nobody used for engine.idle_unload_s."""

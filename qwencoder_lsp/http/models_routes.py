@@ -43,10 +43,9 @@ class DownloadBody(Body):
     stream: bool = False
 
 
-def models_routes(service: Service) -> APIRouter:
+def models_routes(service: Service, downloads: Downloads) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["service"])
-    downloads = Downloads(service)
     started = int(time.time())
 
     @router.get("/health")
@@ -56,7 +55,7 @@ def models_routes(service: Service) -> APIRouter:
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE: {}}}})
     async def metrics() -> Response:
-        models = {m.name: (m.state == "ready", _resident(m.pid)) for m in service.status.models}
+        models = {m.name: (m.state == "ready", resident(m.pid)) for m in service.status.models}
         return Response(service.metrics.text(service.active, models), media_type=CONTENT_TYPE)
 
     @router.get("/v1/models")
@@ -170,7 +169,7 @@ def _entry_row(entry: ModelEntry, state: str) -> Dict:
 
 def _health(service: Service) -> Dict:
     status, memory = service.status, psutil.virtual_memory()
-    models = [{"name": m.name, "state": m.state, "device": m.device, "resident_bytes": _resident(m.pid)} for m in status.models]
+    models = [{"name": m.name, "state": m.state, "device": m.device, "resident_bytes": resident(m.pid)} for m in status.models]
     return {
         "status": "ok",
         "version": __version__,
@@ -183,7 +182,8 @@ def _health(service: Service) -> Dict:
     }
 
 
-def _resident(pid: int | None) -> int:
+def resident(pid: int | None) -> int:
+    """Bytes of memory that a process takes; 0 for none."""
     try:
         return int(psutil.Process(pid).memory_info().rss) if pid else 0
     except psutil.Error:  # it has just ended

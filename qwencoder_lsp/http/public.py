@@ -9,6 +9,8 @@ from qwencoder_lsp import __version__
 from qwencoder_lsp.http.batch_routes import batch_routes
 from qwencoder_lsp.http.batch_runner import BatchRunner
 from qwencoder_lsp.http.batch_store import BatchStore
+from qwencoder_lsp.http.dashboard.routes import dashboard_routes
+from qwencoder_lsp.http.downloads import Downloads
 from qwencoder_lsp.http.failures import report_in_one_shape
 from qwencoder_lsp.http.guard import ORIGINS
 from qwencoder_lsp.http.llamacpp_routes import llamacpp_routes
@@ -23,7 +25,9 @@ def public_app(service: Service, store: BatchStore, runner: BatchRunner) -> Fast
     app = FastAPI(title="qwencoder-lsp", version=__version__)
     app.add_middleware(CORSMiddleware, allow_origin_regex=ORIGINS, allow_methods=["*"], allow_headers=["*"])
     report_in_one_shape(app)
-    app.include_router(models_routes(service))
+    downloads = Downloads(service)
+    app.include_router(models_routes(service, downloads))
+    app.include_router(dashboard_routes(service, downloads))
     app.include_router(openai_routes(service))
     app.include_router(llamacpp_routes(service))
     app.include_router(batch_routes(store, runner))

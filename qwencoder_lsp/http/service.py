@@ -12,7 +12,7 @@ from qwencoder_lsp import __version__
 from qwencoder_lsp.core.outcome import EngineRun, Outcome
 from qwencoder_lsp.engine.protocol import Done
 from qwencoder_lsp.errors import QwencoderError
-from qwencoder_lsp.gateway.protocol import Status
+from qwencoder_lsp.gateway.protocol import Progress, Status
 from qwencoder_lsp.http.host import ModelHost
 from qwencoder_lsp.observe.history import clean
 from qwencoder_lsp.observe.metrics import Metrics
@@ -31,6 +31,7 @@ class Service:
         self.metrics = Metrics()
         self.recorder = Recorder.of(settings.history)
         self.started = time.time()
+        self.pulls: dict[str, Progress] = {}  # models that windows have fetched now
         self.host = ModelHost(settings, self.changed, self._ended)
         self.listening = ""
         self.stopping = asyncio.Event()

@@ -1,0 +1,1 @@
+"""The dashboard: one page without outside requests, and the figures that it shows."""
