@@ -80,12 +80,14 @@ function health(d) {
   const [time, code] = d.history?.last_failure || [0, ''];
   const problems = failed.map((model) => ['bad', `${model.name} cannot be used: `, model.detail]);
   const fresh = code && d.at - time < RECENT_S && !REFUSALS.has(code);
-  if (fresh && !(code === 'engine_failed' && failed.length)) problems.push(['bad', `${ago(Math.max(0, d.at - time))} ago: `, CODES[code] || `A request failed (${code}).`]);
+  const broken = fresh && code.startsWith('engine') && !ready.length && !loading.length;
+  if (fresh && !(code === 'engine_failed' && failed.length)) problems.push(['bad', `At ${clock(time, true)}: `, CODES[code] || `A request failed (${code}).`]);
   if (!d.auto.completion.model) problems.push(['warn', 'Completion: ', d.auto.completion.why]);
   if (!d.auto.chat.model && d.auto.chat.why !== d.auto.completion.why) problems.push(['warn', 'Chat: ', d.auto.chat.why]);
   if (d.history_problem) problems.push(['warn', 'History: ', d.history_problem]);
   let state;
   if (failed.length) state = ['bad', `${failed[0].name} failed`];
+  else if (broken) state = ['bad', 'An engine failed'];
   else if (!d.auto.completion.model && !d.auto.chat.model) state = ['warn', 'No model installed'];
   else if (loading.length) state = ['busy', `Loading ${loading[0].name}`];
   else if (running) state = ['busy', `Working on ${running} ${running === 1 ? 'request' : 'requests'}`];
@@ -135,6 +137,11 @@ function timeline(h, period) {
     const failed = b.failed, silent = b.answers - b.shown;
     return { ...b, parts: [['shown', b.shown], ['silent', silent], ['programs', Math.max(0, b.runs - b.failed - b.answers)], ['failed', failed]] };
   });
+  at('line-details').hidden = !h.answers && !h.runs;
+  if (!h.answers && !h.runs) {
+    fill('line', empty('No requests in this period.'));
+    return fill('line-table');
+  }
   const highest = Math.max(1, ...bars.map((b) => b.parts.reduce((all, [, n]) => all + n, 0)));
   const width = 1000, height = 120, step = width / bars.length;
   const svg = shape('svg', { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', role: 'img',
@@ -153,16 +160,16 @@ function timeline(h, period) {
     node('span', {}, `highest bar: ${count(highest)}`), node('span', {}, 'now'));
   fill('line', svg, ticks);
   const used = bars.filter((b) => b.answers || b.runs).reverse();
-  fill('line-table', ...table('', ['From', 'Answers', 'Shown', 'Engine', 'Failed', '95 % ms'],
+  return fill('line-table', ...table('', ['From', 'Answers', 'Shown', 'Engine', 'Failed', '95 % ms'],
     used.map((b) => ({ cells: [`${period === 'hour' || period === 'day' ? '' : `${day(b.at)} `}${clock(b.at)}`, count(b.answers), count(b.shown), count(b.runs), count(b.failed), b.p95_ms ? ms(b.p95_ms) : '–'] }))).children);
 }
 
-function stages(id, found, order, label) {
+function stages(id, found, order, label, levels) {
   const rows = order.map((name) => found.find((stage) => stage.name === name)).filter((stage) => stage && stage.n);
   if (!rows.length) return fill(id, empty('No requests in this period.'));
   return fill(id, table(label, ['', 'Median', '90 %', '95 %', '99 %'], rows.map((stage) => {
     const [title, level] = STAGES[stage.name];
-    return { cells: [title, ms(stage.p50), ms(stage.p90), ms(stage.p95), ms(stage.p99)], kind: ['', 'inner', 'strong'][level] };
+    return { cells: [title, ms(stage.p50), ms(stage.p90), ms(stage.p95), ms(stage.p99)], kind: ['', levels ? 'inner' : '', 'strong'][level] };
   })));
 }
 
@@ -200,7 +207,7 @@ function tokens(h) {
 
 function models(d) {
   const rows = d.models.map((m) => {
-    const speed = m.prefill_speed ? `reads ${count(m.prefill_speed)} and writes ${m.decode_speed.toFixed(1)} tokens/s` : '';
+    const speed = m.prefill_speed ? `reads ${count(m.prefill_speed)} and writes ${m.decode_speed < 100 ? m.decode_speed.toFixed(1) : count(m.decode_speed)} tokens/s` : '';
     const facts = [m.device, m.resident_bytes ? bytes(m.resident_bytes) : '', speed].filter(Boolean).join(' · ');
     return node('div', { class: 'model' }, node('div', { class: 'name' }, node('span', {}, m.name), tag(m.state)),
       facts ? node('p', { class: 'note' }, facts) : null, m.detail ? node('p', { class: 'detail' }, m.detail) : null);
@@ -238,6 +245,7 @@ function show(d) {
   banners(problems);
   at('main').hidden = false;
   at('key-form').hidden = true;
+  at('controls').hidden = false;
   const h = d.history;
   for (const id of ['tiles', 'line', 'editor', 'engine', 'languages', 'silence', 'sources', 'tokens']) {
     at(id).closest('section').hidden = !h;
@@ -245,10 +253,10 @@ function show(d) {
   if (h) {
     tiles(h);
     timeline(h, d.period);
-    stages('editor', h.editor, EDITOR_ORDER, 'Latency in the editor, milliseconds');
-    stages('engine', h.engine, ['queue_ms', 'prefill_ms', 'decode_ms', 'total_ms'], 'Latency in the engine, milliseconds');
+    stages('editor', h.editor, EDITOR_ORDER, 'Latency in the editor, milliseconds', true);
+    stages('engine', h.engine, ['queue_ms', 'prefill_ms', 'decode_ms', 'total_ms'], 'Latency in the engine, milliseconds', false);
     languages(h);
-    shares('silence', h.silence, 'Every answer in this period had a suggestion.');
+    shares('silence', h.silence, h.answers ? 'Every answer in this period had a suggestion.' : 'No answers in this period.');
     shares('sources', h.sources, 'No answers in this period.', SOURCES);
     tokens(h);
     failures(h);
@@ -258,7 +266,7 @@ function show(d) {
   downloads(d);
   at('updated').textContent = `Updated ${clock(d.at, true)}`;
   const where = d.listening ? ` on ${d.listening}` : '';
-  fill('footer', `Version ${d.version}, process ${d.pid}${where}, up for ${ago(d.at - d.started)}, ${d.windows} ${d.windows === 1 ? 'client' : 'clients'}. ${d.history_on_disk ? 'The history holds numbers only, never text.' : 'The history is kept in memory, until the service ends.'}`);
+  fill('footer', `Version ${d.version}, process ${d.pid}${where}, up for ${ago(d.at - d.started)}, ${d.windows} ${d.windows === 1 ? 'editor window' : 'editor windows'}. ${d.history_on_disk ? 'The history holds numbers only, never text.' : 'The history is kept in memory, until the service ends.'}`);
 }
 
 function down(reason) {
@@ -276,6 +284,7 @@ function askForKey(problem) {
   say('warn', 'Locked');
   at('main').hidden = true;
   at('key-form').hidden = false;
+  at('controls').hidden = true;
   at('key-problem').textContent = problem;
   at('key').focus();
 }
