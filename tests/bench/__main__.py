@@ -13,6 +13,7 @@ from tests.bench.fim import run as fim
 from tests.bench.monkey import run as monkey
 from tests.bench.quiet import run as quiet
 from tests.bench.repair import fix, review
+from tests.bench.requirements import run as requirements
 from tests.bench.tools import run as tools
 from tests.bench.typing import run as typing
 
@@ -31,6 +32,7 @@ LARGE = {
     "review": review,
     "fix": fix,
     "tools": tools,
+    "requirements": requirements,
 }
 
 

@@ -9,18 +9,22 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True)
 class Figure:
-    """One result. direction: "max" when the value must not exceed the bar, "min" when it must reach it, "" when there is no bar."""
+    """One result. direction: "max" when the value must not exceed the bar, "min" when it must reach it, "" when there is no bar. unmeasured: why
+    there is no value, where there is none."""
 
     name: str
-    value: float
+    value: float | None
     unit: str
     n: int
     bar: float | None = None
     direction: str = ""
+    unmeasured: str = ""
 
     @property
     def verdict(self) -> str:
         """Whether the bar is met."""
+        if self.value is None:
+            return self.unmeasured
         if self.bar is None:
             return ""
         met = self.value <= self.bar if self.direction == "max" else self.value >= self.bar
@@ -38,12 +42,16 @@ class Report:
         """Note a figure."""
         self.figures.append(Figure(name, value, unit, n, bar, direction))
 
+    def lack(self, name: str, unit: str, why: str, bar: float, direction: str) -> None:
+        """Note a figure that cannot be measured here."""
+        self.figures.append(Figure(name, None, unit, 0, bar, direction, why))
+
     def table(self) -> str:
         """The figures, aligned, under the title and the machine's load."""
         rows = [
             (
                 f.name,
-                f"{f.value:.2f} {f.unit}".rstrip(),
+                "" if f.value is None else f"{f.value:.2f} {f.unit}".rstrip(),
                 f"{'<=' if f.direction == 'max' else '>='} {f.bar:g}" if f.bar is not None else "",
                 f.verdict,
                 f"n={f.n}",

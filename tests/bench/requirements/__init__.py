@@ -1,0 +1,1 @@
+"""The promised figures on this machine."""
