@@ -43,7 +43,7 @@ async def _serve(client: GatewayClient, chosen: Settings) -> None:
     async with aclosing(client.listen(request)) as events:
         async for event in events:
             if isinstance(event, Listening):
-                print(f"Serving on http://{event.address} (Ctrl-C ends it)", flush=True)
+                print(f"Serving on http://{event.address} (Ctrl-C ends it)\nDashboard: http://{event.address}/dashboard", flush=True)
 
 
 def api_keys(file: str, environment: str) -> tuple[str, ...]:
