@@ -43,8 +43,7 @@ MIGRATIONS = (
 )
 """Each is run once, in order; `user_version` counts them."""
 
-_BETWEEN = "at >= :since AND at < :until"
-_TYPING = f"event = '{ANSWERED}' AND feature IN ('inline', 'menu')"
+_SHOWN = f"reason = '{Reason.SHOWN.value}'"
 _OUTCOME = f"INSERT INTO outcomes VALUES ({', '.join('?' * 19)})"
 _RUN = f"INSERT INTO runs VALUES ({', '.join('?' * 14)})"
 
@@ -88,11 +87,10 @@ class SqliteHistory:
     def summary(self, since: float, until: float, buckets: int) -> Summary:
         """What the records between two times come to. Raises HistoryError."""
         with self._reported("read"):
-            span = {"since": since, "until": until}
-            answers, shown = self._row(f"SELECT count(*), total(reason = '{Reason.SHOWN.value}') FROM outcomes WHERE {_TYPING} AND {_BETWEEN}", span)
-            runs, failed = self._row(f"SELECT count(*), total(failed) FROM runs WHERE {_BETWEEN}", span)
-            last = self._db.execute(f"SELECT at, reason FROM runs WHERE failed AND {_BETWEEN} ORDER BY at DESC LIMIT 1", span).fetchone()
-            asked = f"outcomes WHERE {_TYPING} AND source = 'asked' AND {_BETWEEN}"
+            self._select(since, until)
+            answers, shown = self._row(f"SELECT count(*), total({_SHOWN}) FROM answers")
+            runs, failed = self._row("SELECT count(*), total(failed) FROM ran")
+            last = self._db.execute("SELECT at, reason FROM ran WHERE failed ORDER BY at DESC LIMIT 1").fetchone()
             return Summary(
                 since,
                 until,
@@ -100,74 +98,75 @@ class SqliteHistory:
                 int(shown),
                 runs,
                 int(failed),
-                tuple(self._stage(name, name, asked, span) for name in EDITOR_STAGES),
-                tuple(
-                    self._stage(
-                        name, "queue_ms + prefill_ms + decode_ms" if name == "total_ms" else name, f"runs WHERE NOT failed AND {_BETWEEN}", span
-                    )
-                    for name in ENGINE_STAGES
-                ),
-                self._languages(span),
-                self._counts("reason", f"outcomes WHERE {_TYPING} AND reason <> '{Reason.SHOWN.value}' AND {_BETWEEN}", span),
-                self._counts("source", f"outcomes WHERE {_TYPING} AND source <> '' AND {_BETWEEN}", span),
-                self._counts("reason", f"runs WHERE NOT failed AND {_BETWEEN}", span),
-                self._counts("reason", f"runs WHERE failed AND {_BETWEEN}", span),
+                tuple(self._stage(name, "answers WHERE source = 'asked'") for name in EDITOR_STAGES),
+                tuple(self._stage(name, "ran WHERE NOT failed") for name in ENGINE_STAGES),
+                self._languages(),
+                self._counts("reason", f"answers WHERE NOT {_SHOWN}"),
+                self._counts("source", "answers WHERE source <> ''"),
+                self._counts("reason", "ran WHERE NOT failed"),
+                self._counts("reason", "ran WHERE failed"),
                 (last[0], last[1]) if last else None,
-                self._tokens(span),
-                self._line(span, buckets),
+                self._tokens(),
+                self._line(since, until, buckets),
             )
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def _stage(self, name: str, value: str, source: str, span: dict[str, float]) -> Stage:
-        # One pass: SQLite here may be older than its percentile functions.
-        rank = ", ".join(f"max(CASE WHEN r <= (n * {p} + 99) / 100 THEN v END)" for p in (50, 90, 95, 99))
-        ranked = f"SELECT {value} AS v, row_number() OVER (ORDER BY {value}) AS r, count(*) OVER () AS n FROM {source}"
-        n, *values = self._row(f"SELECT count(*), {rank} FROM ({ranked})", span)
-        return Stage(name, n, *(round(v or 0.0, 2) for v in values))
+    def _select(self, since: float, until: float) -> None:
+        """Copy what a summary is about into memory, so that the file is gone through once: told, answers (part of it) and ran."""
+        between = "FROM {} WHERE at >= ? AND at < ?"
+        for table, query in (
+            ("told", f"SELECT * {between.format('outcomes')} AND feature IN ('inline', 'menu')"),
+            ("ran", f"SELECT *, queue_ms + prefill_ms + decode_ms AS total_ms {between.format('runs')}"),
+        ):
+            self._db.execute(f"DROP TABLE IF EXISTS temp.{table}")
+            self._db.execute(f"CREATE TEMP TABLE {table} AS {query}", (since, until))
+        self._db.execute(f"CREATE TEMP VIEW IF NOT EXISTS answers AS SELECT * FROM told WHERE event = '{ANSWERED}'")
 
-    def _languages(self, span: dict[str, float]) -> tuple[Language, ...]:
-        shown = f"event = '{ANSWERED}' AND reason = '{Reason.SHOWN.value}'"
+    def _stage(self, name: str, source: str) -> Stage:
+        (n,) = self._row(f"SELECT count(*) FROM {source}")
+        ranks = [(n * percent + 99) // 100 for percent in (50, 90, 95, 99)]
+        ranked = f"SELECT {name} AS value, row_number() OVER (ORDER BY {name}) AS rank FROM {source}"  # SQLite may be older than its percentiles
+        found = dict(self._db.execute(f"SELECT rank, value FROM ({ranked}) WHERE rank IN (?, ?, ?, ?)", ranks))
+        return Stage(name, n, *(round(found.get(rank, 0.0), 2) for rank in ranks))
+
+    def _languages(self) -> tuple[Language, ...]:
+        shown = f"event = '{ANSWERED}' AND {_SHOWN}"
         told = ", ".join(f"sum(event = '{event}')" for event in (DISPLAYED, ACCEPTED, PARTLY, REJECTED))
         rows = self._db.execute(
             f"SELECT language, sum(event = '{ANSWERED}') AS asked, sum({shown}), sum({shown} AND source <> 'memory'), {told} "
-            f"FROM outcomes WHERE feature IN ('inline', 'menu') AND {_BETWEEN} GROUP BY language ORDER BY asked DESC LIMIT {LANGUAGES}",
-            span,
+            f"FROM told GROUP BY language ORDER BY asked DESC LIMIT {LANGUAGES}"
         )
         return tuple(Language(*row) for row in rows)
 
-    def _tokens(self, span: dict[str, float]) -> Tokens:
+    def _tokens(self) -> Tokens:
         names = ("prompt", "reused", "restored", "generated", "drafted", "accepted", "prefill_ms", "decode_ms")
-        row = self._row(f"SELECT {', '.join(f'total({name})' for name in names)} FROM runs WHERE NOT failed AND {_BETWEEN}", span)
+        row = self._row(f"SELECT {', '.join(f'total({name})' for name in names)} FROM ran WHERE NOT failed")
         return Tokens(*(int(value) for value in row[:6]), *(round(value, 1) for value in row[6:]))
 
-    def _line(self, span: dict[str, float], buckets: int) -> tuple[Bucket, ...]:
-        width = (span["until"] - span["since"]) / buckets
-        number = f"min(CAST((at - :since) / {width} AS INTEGER), {buckets - 1})"
-        shown = f"sum(reason = '{Reason.SHOWN.value}')"
-        told: dict[int, tuple[int, int]] = {
-            row[0]: row[1:]
-            for row in self._db.execute(f"SELECT {number}, count(*), {shown} FROM outcomes WHERE {_TYPING} AND {_BETWEEN} GROUP BY 1", span)
-        }
-        ran: dict[int, tuple[int, int]] = {
-            row[0]: row[1:] for row in self._db.execute(f"SELECT {number}, count(*), sum(failed) FROM runs WHERE {_BETWEEN} GROUP BY 1", span)
-        }
+    def _line(self, since: float, until: float, buckets: int) -> tuple[Bucket, ...]:
+        width = (until - since) / buckets
+        number = f"min(CAST((at - {since}) / {width} AS INTEGER), {buckets - 1})"
+        told = self._bars(f"SELECT {number}, count(*), sum({_SHOWN}) FROM answers GROUP BY 1")
+        ran = self._bars(f"SELECT {number}, count(*), sum(failed) FROM ran GROUP BY 1")
         part = f"PARTITION BY {number}"
-        timed = f"source = 'asked' AND {_TYPING} AND {_BETWEEN}"
         ranked = (
-            f"SELECT {number} AS b, total_ms AS v, row_number() OVER ({part} ORDER BY total_ms) AS r, count(*) OVER ({part}) AS n "
-            f"FROM outcomes WHERE {timed}"
+            f"SELECT {number} AS bar, total_ms AS value, row_number() OVER ({part} ORDER BY total_ms) AS rank, count(*) OVER ({part}) AS n "
+            "FROM answers WHERE source = 'asked'"
         )
-        slow = dict(self._db.execute(f"SELECT b, max(v) FROM ({ranked}) WHERE r <= (n * 95 + 99) / 100 GROUP BY b", span))
-        return tuple(Bucket(span["since"] + i * width, *told.get(i, (0, 0)), *ran.get(i, (0, 0)), round(slow.get(i, 0.0), 1)) for i in range(buckets))
+        slow = dict(self._db.execute(f"SELECT bar, max(value) FROM ({ranked}) WHERE rank <= (n * 95 + 99) / 100 GROUP BY bar"))
+        return tuple(Bucket(since + i * width, *told.get(i, (0, 0)), *ran.get(i, (0, 0)), round(slow.get(i, 0.0), 1)) for i in range(buckets))
 
-    def _counts(self, column: str, source: str, span: dict[str, float]) -> dict[str, int]:
-        return dict(self._db.execute(f"SELECT {column}, count(*) FROM {source} GROUP BY 1 ORDER BY 2 DESC", span))
+    def _bars(self, query: str) -> dict[int, tuple[int, int]]:
+        return {bar: (first, second) for bar, first, second in self._db.execute(query)}
 
-    def _row(self, query: str, span: dict[str, float]) -> tuple[int, ...]:
-        row: tuple[int, ...] = self._db.execute(query, span).fetchone()
+    def _counts(self, column: str, source: str) -> dict[str, int]:
+        return dict(self._db.execute(f"SELECT {column}, count(*) FROM {source} GROUP BY 1 ORDER BY 2 DESC"))
+
+    def _row(self, query: str) -> tuple[int, ...]:
+        row: tuple[int, ...] = self._db.execute(query).fetchone()
         return row
 
     def _bytes(self) -> int:
@@ -197,7 +196,13 @@ class SqliteHistory:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
                 raise HistoryError("The history was written by a newer qwencoder-lsp.", "Update this one; until then requests are counted in memory.")
-            for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
+            for pragma in (
+                "auto_vacuum = INCREMENTAL",
+                "journal_mode = WAL",
+                "synchronous = NORMAL",
+                "journal_size_limit = 4194304",
+                "temp_store = MEMORY",
+            ):
                 db.execute(f"PRAGMA {pragma}")
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]  # again: another gateway may have opened it meanwhile

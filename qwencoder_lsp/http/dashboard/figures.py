@@ -21,6 +21,7 @@ Period = Literal["hour", "day", "week", "month"]
 SECONDS: dict[Period, int] = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
 BARS: dict[Period, int] = {"hour": 60, "day": 48, "week": 56, "month": 60}
 FRESH_S = 1.5  # whoever asks within this time gets the same summary: many viewers cost no more than one
+REST = 20  # and a summary that takes long is not made again before so many times that: it must not take a core from the model
 MOST_RUNNING = 50
 
 
@@ -29,7 +30,7 @@ class Figures:
 
     def __init__(self, service: Service, downloads: Downloads) -> None:
         self._service, self._downloads = service, downloads
-        self._known: dict[Period, tuple[float, Summary]] = {}
+        self._known: dict[Period, tuple[float, Summary]] = {}  # until when it counts
         self._asking = asyncio.Lock()
 
     async def now(self, period: Period) -> Dict:
@@ -45,13 +46,15 @@ class Figures:
 
     async def _summary(self, period: Period) -> Summary:
         async with self._asking:
-            at, known = self._known.get(period, (0.0, None))
-            if known is None or time.monotonic() - at > FRESH_S:
+            until, known = self._known.get(period, (0.0, None))
+            began = time.monotonic()
+            if known is None or began > until:
                 # Bars begin at round times, so that they do not flicker from one look to the next.
                 width = SECONDS[period] / BARS[period]
-                until = (time.time() // width + 1) * width
-                known = await self._service.recorder.summary(until - SECONDS[period], until, BARS[period])
-                self._known[period] = (time.monotonic(), known)
+                end = (time.time() // width + 1) * width
+                known = await self._service.recorder.summary(end - SECONDS[period], end, BARS[period])
+                now = time.monotonic()
+                self._known[period] = (now + max(FRESH_S, REST * (now - began)), known)
             return known
 
     def _state(self) -> Dict:
