@@ -74,9 +74,9 @@ async def _serve(settings: Settings) -> None:
     service.stop()
     await batches.close()
     await service.host.close()
-    await service.recorder.close()
     server.should_exit = True
     await serving
+    await service.recorder.close()
     sock.close()
 
 

@@ -15,7 +15,7 @@ from tests.bench.requirements import coding, models, service
 from tests.bench.requirements.visit import Visit
 
 LARGE, SMALL = "qwencoder-1.5b", "qwencoder-0.5b"
-ITEMS, QUICK_ITEMS = 40, 3
+ITEMS, QUICK_ITEMS = 40, 2
 MEASURES = (service.speed, service.health, service.many, service.completions, service.rate, service.memory, service.long_prompt)
 
 
@@ -36,25 +36,29 @@ def main(options: argparse.Namespace) -> int:
     """0 when no figure is missed, 1 otherwise."""
     model = resolve(options.model).path
     report = Report(f"requirements, {model.name}{', quick' if options.quick else ''}")
-    errors = to_its_end(_measure(options, model, resolve(options.second).path, report))
-    print(report.table())
-    for error in errors[:20]:
-        print(f"  {error}")
+    errors: list[str] = []
+    try:
+        to_its_end(_measure(options, model, resolve(options.second).path, report, errors))
+    finally:
+        if report.figures:  # also those of a run that was cut off
+            print(report.table())
+        for error in errors[:20]:
+            print(f"  {error}")
     if options.out:
         with options.out.open("a", encoding="utf-8") as file:
             file.write(report.lines())
     return 1 if any(figure.verdict == "MISSED" for figure in report.figures) else 0
 
 
-async def _measure(options: argparse.Namespace, model: Path, second: Path, report: Report) -> list[str]:
-    """Fills the report; what went wrong, a sentence each."""
+async def _measure(options: argparse.Namespace, model: Path, second: Path, report: Report, errors: list[str]) -> None:
+    """Fills the report, and `errors` with what went wrong, a sentence each."""
     count = options.items or (QUICK_ITEMS if options.quick else ITEMS)
     items = coding.load(options.data, count, options.seed) if options.peer and options.data else []
     records = Records(options.resume)
     with own_home() as home:
         server = await models.start(model, home, report)
         try:
-            visit = Visit(server, model, Corpus(model), report, options.quick)
+            visit = Visit(server, model, Corpus(model), report, options.quick, errors=errors)
             await server.warm()
             for measure in MEASURES:
                 print(f"{measure.__name__} ...", file=sys.stderr, flush=True)
@@ -66,11 +70,10 @@ async def _measure(options: argparse.Namespace, model: Path, second: Path, repor
         await models.swaps(model, second, home, report, 1 if options.quick else 3)
         if not items:
             report.lack("HumanEval: p of ours being below by chance", "", "not run: needs --peer and --data", coding.BY_CHANCE, "min")
-            return visit.errors
+            return
         peer = await Peer.start(options.peer.absolute(), model, ("-c", "8192"), home / "peer.log")
         try:
             await coding.answers(peer, "peer", items, records)
         finally:
             await peer.stop()
     coding.compare(items, records, report)
-    return visit.errors

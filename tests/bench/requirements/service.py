@@ -19,7 +19,7 @@ CLIENTS = 4
 async def speed(v: Visit) -> None:
     """Tokens per second of one stream, the first token aside."""
     n = v.few(5, 2)
-    replies = [await v.ask(v.server.complete(v.corpus.text(150, "speed", i), 64, ignore_eos=True)) for i in range(n)]
+    replies = [await v.ask(v.server.complete(v.corpus.text(v.few(150, 40), "speed", i), v.few(64, 32), ignore_eos=True)) for i in range(n)]
     _, health = await v.health()
     on_cpu = all("cpu" in str(model["device"]).lower() for model in health["models"] if model["device"])
     value = median([reply.speed for reply in replies])
@@ -39,14 +39,14 @@ async def health(v: Visit) -> None:
         await asyncio.sleep(0.05)
     loading = await _meanwhile(v, v.ask(v.server.complete(v.corpus.text(20, "load"), 1)))
     v.report.add("health while loading, slowest", max(loading), "s", len(loading), 1, "max")
-    calls = [v.server.complete(v.corpus.text(150, "health", i), v.few(48, 24), ignore_eos=True) for i in range(SIMULTANEOUS)]
+    calls = [v.server.complete(v.corpus.text(v.few(150, 30), "health", i), v.few(48, 24), ignore_eos=True) for i in range(SIMULTANEOUS)]
     loaded = await _meanwhile(v, v.together(calls))
     v.report.add("health with 10 requests running, slowest", max(loaded), "s", len(loaded), 1, "max")
 
 
 async def many(v: Visit) -> None:
     """Errors of ten requests at once, and of twenty people who ask one thing after the other."""
-    calls = [v.server.complete(v.corpus.text(200, "many", i), 24, ignore_eos=True) for i in range(SIMULTANEOUS)]
+    calls = [v.server.complete(v.corpus.text(v.few(200, 40), "many", i), 24, ignore_eos=True) for i in range(SIMULTANEOUS)]
     replies = await v.together(calls)
     v.report.add("10 simultaneous requests, errors", _bad(replies), "", len(replies), 0, "max")
     turns = v.few(3, 1)
@@ -54,7 +54,7 @@ async def many(v: Visit) -> None:
     async def user(number: int) -> list[Reply]:
         found = []
         for turn in range(turns):
-            text = v.corpus.text(120, "user", number, turn)
+            text = v.corpus.text(v.few(120, 30), "user", number, turn)
             found.append(await v.ask(v.server.chat(f"What does this do?\n\n{text}", 16) if number % 2 else v.server.complete(text, 16)))
         return found
 
@@ -65,7 +65,7 @@ async def many(v: Visit) -> None:
 async def completions(v: Visit) -> None:
     """A rest of a line at new places and key by key, and a body of a function where the file has about 700 tokens around it."""
     simple: list[float] = []
-    for i in range(v.few(10, 2)):
+    for i in range(v.few(10, 1)):
         hole = v.corpus.hole(250, 60, "simple", i)
         for typed in ("", *hole.typed):
             reply = await v.ask(v.server.fill(hole.prefix + typed, hole.suffix, LINE))
@@ -74,7 +74,7 @@ async def completions(v: Visit) -> None:
     v.report.add("simple completion, median", median(simple), "s", len(simple), 2, "max")
     v.report.add("simple completion, P95", p95(simple), "s", len(simple), 5, "max")
     bodies = []
-    for i in range(v.few(6, 2)):
+    for i in range(v.few(6, 1)):
         hole = v.corpus.hole(600, 100, "complex", i)
         reply = await v.ask(v.server.fill(hole.prefix, hole.suffix, BODY))
         if reply.ok:
