@@ -11,11 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 from qwencoder_lsp.core.outcome import ACCEPTED, ANSWERED, EngineRun, Outcome
 from qwencoder_lsp.core.report import Reason, Timings, Usage
 from qwencoder_lsp.gateway.protocol import ListenRequest
+from qwencoder_lsp.models.catalogue import find
+from qwencoder_lsp.models.store import path_of
 from qwencoder_lsp.observe.history_sqlite import SqliteHistory
 from qwencoder_lsp.paths import history_file
 from tests.clients import vscode
@@ -120,6 +123,19 @@ async def test_a_busy_service_shows_what_runs_and_what_its_history_comes_to(scri
         assert part in text
     assert "of 600 answers" in text
     assert "new suggestions" in report["texts"]["hour"]
+
+
+async def test_without_a_model_it_says_what_to_do_and_shows_the_download(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("PIP_NO_INDEX", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    target = path_of(find("qwencoder-0.5b"))
+    target.parent.mkdir(parents=True)
+    with filelock.FileLock(target.with_name(target.name + ".lock")):  # so that it waits, as for another program
+        async with front() as f:
+            await f.http.post("/models/download", json={"model_name": "qwencoder-0.5b"})
+            report = await seen(f, {"see": "No model installed"}, {"see": "Downloads"}, {"text": "page"}, *shots("empty", tmp_path))
+    assert "Run: qwencoder-lsp models pull qwencoder-1.5b" in report["texts"]["page"]
+    assert "of 469 MB" in report["texts"]["page"]
 
 
 async def test_an_engine_that_died_is_said_plainly(script: Any, tmp_path: Path) -> None:

@@ -149,11 +149,13 @@ function timeline(h, period) {
   svg.append(shape('line', { x1: 0, x2: width, y1: height - .5, y2: height - .5, class: 'base' }));
   bars.forEach((b, i) => {
     let y = height - 1;
+    const group = svg.appendChild(shape('g', {}));
+    group.appendChild(shape('title', {})).textContent = `From ${when(b.at, period)}: ${count(b.answers)} answers, ${count(b.shown)} shown; ${count(b.runs)} engine requests, ${count(b.failed)} failed`;
     for (const [kind, n] of b.parts) {
       if (!n) continue;
       const tall = Math.max(1.5, (height - 6) * n / highest);
       y -= tall;
-      svg.append(shape('rect', { class: kind, x: i * step + step * .12, y, width: step * .76, height: tall }));
+      group.append(shape('rect', { class: kind, x: i * step + step * .12, y, width: step * .76, height: tall }));
     }
   });
   const ticks = node('div', { class: 'ticks', 'aria-hidden': 'true' }, node('span', {}, when(h.since, period)),
