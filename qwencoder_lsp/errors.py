@@ -8,6 +8,7 @@
     │   ├── ModelCorrupt     the file is truncated or its checksum differs
     │   └── ModelUnsuitable  it cannot do what is asked (for example fill in the middle)
     ├── DownloadError        a model could not be fetched
+    │   └── LicenceNotAccepted  its licence is one that the user must see first
     ├── GatewayError         the gateway cannot be started or reached, or refuses us
     ├── EngineError
     │   ├── EngineFailed     the engine could not load the model
@@ -80,6 +81,12 @@ class DownloadError(QwencoderError):
     """A model could not be fetched."""
 
     code = "download"
+
+
+class LicenceNotAccepted(DownloadError):
+    """The model is under a licence that the user must see and accept before it is fetched."""
+
+    code = "licence"
 
 
 class GatewayError(QwencoderError):

@@ -21,7 +21,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-model_commands = typer.Typer(help="List, fetch and find models.", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b", no_args_is_help=True)
+model_commands = typer.Typer(
+    help="List, fetch, check and delete models.", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b", no_args_is_help=True
+)
 batch_commands = typer.Typer(
     help="Many requests at once, below anything interactive.", epilog="Example: qwencoder-lsp batch run FILE", no_args_is_help=True
 )
@@ -49,6 +51,9 @@ app.command(epilog="Example: qwencoder-lsp context src/app.py:12:9 --tokens 1024
 batch_commands.command("run", epilog="Example: qwencoder-lsp batch run questions.jsonl --output answers.jsonl")(batch.run)
 model_commands.command("list", epilog="Example: qwencoder-lsp models list")(models.list_models)
 model_commands.command("pull", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b")(models.pull)
+model_commands.command("remove", epilog="Example: qwencoder-lsp models remove qwencoder-0.5b")(models.remove)
+model_commands.command("prune", epilog="Example: qwencoder-lsp models prune --dry-run")(models.prune)
+model_commands.command("verify", epilog="Example: qwencoder-lsp models verify")(models.verify)
 model_commands.command("path", epilog="Example: qwencoder-lsp models path qwencoder-1.5b")(models.path)
 
 

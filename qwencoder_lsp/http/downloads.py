@@ -12,7 +12,7 @@ from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import ModelEntry
 from qwencoder_lsp.models.progress import PullProgress
-from qwencoder_lsp.models.pull import pull_entry
+from qwencoder_lsp.models.pull import check_licence, pull_entry
 
 
 @dataclass(slots=True)
@@ -49,12 +49,13 @@ class Downloads:
         """The model's last download."""
         return self._known.get(name)
 
-    def start(self, entry: ModelEntry) -> Download:
-        """The model's running download; begins one if there is none."""
+    def start(self, entry: ModelEntry, accepted: str = "") -> Download:
+        """The model's running download; begins one if there is none. Raises LicenceNotAccepted unless `accepted` names its licence or it is free."""
+        check_licence(entry, accepted)
         known = self._known.get(entry.name)
         if known is None or known.state != "running":
             known = self._known[entry.name] = Download(entry.name, entry.bytes)
-            task = asyncio.create_task(self._run(known, entry))
+            task = asyncio.create_task(self._run(known, entry, accepted))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return known
@@ -68,11 +69,11 @@ class Downloads:
                 return
             await download.changed.wait()
 
-    async def _run(self, download: Download, entry: ModelEntry) -> None:
+    async def _run(self, download: Download, entry: ModelEntry, accepted: str) -> None:
         loop = asyncio.get_running_loop()
 
         def note(progress: PullProgress) -> None:
-            download.done, download.message = progress.done, progress.message
+            download.done, download.total, download.message = progress.done, progress.total, progress.message
             download.changed.set()
 
         def report(progress: PullProgress) -> None:
@@ -80,8 +81,8 @@ class Downloads:
 
         with self._service.working():
             try:
-                await asyncio.to_thread(pull_entry, entry, "auto", report, download.cancelled)
-                download.state, download.done = "done", entry.bytes
+                await asyncio.to_thread(pull_entry, entry, "auto", report, download.cancelled, accepted)
+                download.state, download.done = "done", download.total
             except QwencoderError as error:
                 download.state, download.message = "cancelled" if download.cancelled.is_set() else "failed", str(error)
             except asyncio.CancelledError:

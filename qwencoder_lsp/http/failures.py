@@ -12,7 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from qwencoder_lsp.errors import EngineBusy, EngineCrashed, EngineFailed, ModelMissing, ModelUnknown, ModelUnsuitable, QwencoderError, RequestError
+from qwencoder_lsp.errors import (
+    EngineBusy,
+    EngineCrashed,
+    EngineFailed,
+    LicenceNotAccepted,
+    ModelMissing,
+    ModelUnknown,
+    ModelUnsuitable,
+    QwencoderError,
+    RequestError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +32,7 @@ _KINDS: tuple[tuple[type[QwencoderError], int, str], ...] = (
     (ModelUnsuitable, 400, "invalid_request_error"),
     (ModelUnknown, 404, "invalid_request_error"),
     (ModelMissing, 404, "invalid_request_error"),
+    (LicenceNotAccepted, 403, "permission_error"),
     (EngineBusy, 429, "rate_limit_error"),
     (EngineFailed, 503, "unavailable_error"),
     (EngineCrashed, 503, "unavailable_error"),

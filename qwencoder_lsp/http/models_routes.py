@@ -13,7 +13,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from qwencoder_lsp import __version__
-from qwencoder_lsp.errors import ModelError, ModelMissing, RequestError
+from qwencoder_lsp.errors import ModelError, ModelMissing, ModelUnknown, RequestError
 from qwencoder_lsp.http.downloads import Downloads
 from qwencoder_lsp.http.failures import FieldError, failure, shape
 from qwencoder_lsp.http.openai_bodies import Body
@@ -36,10 +36,12 @@ class ModelBody(Body):
 
 
 class DownloadBody(Body):
-    """Which model of the catalogue, and in which quantisation; an empty one takes what there is. stream: tell of the progress as it goes."""
+    """Which model of the catalogue, and in which quantisation; an empty one takes the model's first. accept_licence: the licence that the user has
+    seen and accepted, where it is not Apache-2.0. stream: tell of the progress as it goes."""
 
     model_name: str = Field(min_length=1)
     quantization: str = ""
+    accept_licence: str = ""
     stream: bool = False
 
 
@@ -73,7 +75,7 @@ def models_routes(service: Service, downloads: Downloads) -> APIRouter:
     @router.get("/models")
     async def models() -> Dict:
         loaded = {m.name: m.state for m in service.status.models}
-        rows = [_entry_row(entry, loaded.get(entry.name, "unloaded")) for entry in load_catalogue()]
+        rows = [_entry_row(entry, loaded.get(entry.name, "unloaded"), service.settings.engine.context) for entry in load_catalogue()]
         return {
             "object": "list",
             "data": [row(m, started) for m in present(service)],
@@ -84,9 +86,12 @@ def models_routes(service: Service, downloads: Downloads) -> APIRouter:
     @router.post("/models/download", status_code=202)
     async def download(body: DownloadBody) -> Response:
         entry = find(body.model_name)
-        if body.quantization and body.quantization.lower() != entry.quantisation.lower():
-            raise FieldError("quantization", f"{entry.name} comes as {entry.quantisation} only.")
-        begun = downloads.start(entry)
+        if body.quantization:
+            try:
+                entry = find(f"{entry.model}:{body.quantization}")
+            except ModelUnknown as error:
+                raise FieldError("quantization", error.message, error.hint) from error
+        begun = downloads.start(entry, body.accept_licence)
         return EventStream(downloads.follow(begun)) if body.stream else JSONResponse(begun.shown(), 202)
 
     @router.get("/models/download")
@@ -123,14 +128,12 @@ def models_routes(service: Service, downloads: Downloads) -> APIRouter:
 
     @router.delete("/models/{name}")
     async def delete(name: Name) -> Response:
-        path = store.path_of(find(name))
-        if not path.exists():
-            raise ModelMissing(f"The model {name} is not installed.", "There is nothing to delete.")
-        if not await service.host.forget(path):
+        entry = find(name)
+        if not await service.host.forget(store.path_of(entry)):
             return JSONResponse(shape(f"{name} is at work.", "conflict_error", "model_in_use"), 409)
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        freed = await asyncio.to_thread(store.remove, entry)
         service.changed()
-        return JSONResponse({"model_name": name, "state": "deleted"})
+        return JSONResponse({"model_name": name, "state": "deleted", "freed_bytes": freed})
 
     return router
 
@@ -152,14 +155,16 @@ def row(model: InstalledModel, created: int) -> Dict:
     return {"id": model.name, "object": "model", "created": created, "owned_by": "qwencoder-lsp", "meta": meta}
 
 
-def _entry_row(entry: ModelEntry, state: str) -> Dict:
+def _entry_row(entry: ModelEntry, state: str, context: int) -> Dict:
     here = store.state(entry)
     return {
         "model_name": entry.name,
+        "base_model": entry.model,
         "title": entry.title,
         "parameters": entry.parameters,
         "quantization": entry.quantisation,
         "size": entry.bytes,
+        "memory": entry.memory(context),
         "context": entry.context,
         "licence": entry.licence,
         "roles": sorted(entry.roles),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from qwencoder_lsp.errors import ModelError, QwencoderError
+from qwencoder_lsp.errors import LicenceNotAccepted, ModelError, QwencoderError
 from qwencoder_lsp.lsp.configuration import Configuration
 from qwencoder_lsp.lsp.connection import Connection
 from qwencoder_lsp.lsp.editor import Editor
@@ -50,11 +50,12 @@ class Downloads:
             self._asked = True
             spawn(self._offer())
 
-    async def download(self, name: str | None = None) -> None:
-        """Fetch a model of the catalogue, by default the one for completion. The user sees progress, and any error."""
+    async def download(self, name: str | None = None, *, asked: bool = False) -> None:
+        """Fetch a model of the catalogue, by default the one for completion. The user sees progress, and any error; before, what licence it is
+        under, where that restricts what they may do and they have not been `asked`."""
         try:
             entry = await self._entry(name)
-            if entry.name in self._running:
+            if entry.name in self._running or not (asked or await self._licence_accepted(entry)):
                 return
             self._running.add(entry.name)
             try:
@@ -77,7 +78,16 @@ class Downloads:
             return
         question = f"{entry.title} is not installed ({entry.bytes / 1e9:.1f} GB, {entry.licence}, from {entry.repository}). Download it now?"
         if await self._editor.ask(question, DOWNLOAD, NOT_NOW) == DOWNLOAD:
-            await self.download(entry.name)
+            await self.download(entry.name, asked=True)
+
+    async def _licence_accepted(self, entry: ModelEntry) -> bool:
+        from qwencoder_lsp.models.pull import check_licence
+
+        try:
+            check_licence(entry, "")
+        except LicenceNotAccepted as error:
+            return await self._editor.ask(f"{error.message} Do you accept it, and download the model?", DOWNLOAD, NOT_NOW) == DOWNLOAD
+        return True
 
     async def _entry(self, name: str | None) -> ModelEntry:
         """The catalogue's entry of that name, or of the configured completion model. Raises ModelUnknown."""
@@ -90,7 +100,7 @@ class Downloads:
         from qwencoder_lsp.gateway.protocol import Progress, PullRequest
 
         async def pull(client: GatewayClient) -> None:
-            async for event in client.pull(PullRequest(entry.name)):
+            async for event in client.pull(PullRequest(entry.name, accepted=entry.licence)):
                 if isinstance(event, Progress):
                     percentage = 100 * event.done // (event.total or entry.bytes)
                     bar.report(event.message, percentage)

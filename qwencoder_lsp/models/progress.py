@@ -11,7 +11,7 @@ from qwencoder_lsp.errors import DownloadError
 
 @dataclass(frozen=True, slots=True)
 class PullProgress:
-    """`done` of `total` bytes of the model are written; `message` is one phrase for the user."""
+    """`done` of `total` bytes of the model are written; `message` is one phrase for the user. total 0: not known yet."""
 
     done: int
     total: int
@@ -19,24 +19,28 @@ class PullProgress:
 
 
 class Monitor:
-    """Reports one pull. Not thread-safe: only the pulling thread calls it; any thread may set `cancelled`."""
+    """Reports one pull. Not thread-safe: only the pulling thread calls it; any thread may set `cancelled`.
+
+    before: bytes of the files of the model that are complete; total: of all of them. The pull keeps both up to date.
+    """
 
     def __init__(self, name: str, total: int, progress: Callable[[PullProgress], None], cancelled: threading.Event) -> None:
+        self.before = 0
+        self.total = total
+        self.cancelled = cancelled
         self._name = name
-        self._total = total
         self._progress = progress
         self._last: PullProgress | None = None
-        self._cancelled = cancelled
 
     def report(self, done: int, message: str) -> None:
-        """Tell the caller, unless nothing changed since the last report. Raises DownloadError when the pull was cancelled."""
+        """Tell the caller, unless nothing changed since then; `done` counts the present file. Raises DownloadError after a cancellation."""
         self.check()
-        now = PullProgress(done, self._total, message)
+        now = PullProgress(self.before + done, max(self.total, self.before + done), message)
         if now != self._last:
             self._last = now
             self._progress(now)
 
     def check(self) -> None:
         """Raise DownloadError when the pull was cancelled."""
-        if self._cancelled.is_set():
-            raise DownloadError(f"The download of {self._name} was cancelled.", f"To start it again: qwencoder-lsp models pull {self._name}")
+        if self.cancelled.is_set():
+            raise DownloadError(f"The download of {self._name} was cancelled.", f"To go on with it: qwencoder-lsp models pull {self._name}")

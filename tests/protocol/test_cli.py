@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +193,14 @@ def test_logs_are_shown_and_followed(script: Any, file: Path, monkeypatch: pytes
 
 def test_models_are_listed_and_found() -> None:
     rows = json.loads(cli("models", "list", "--json").stdout)
-    assert {row["name"]: row["state"] for row in rows} == {"qwencoder-0.5b": "missing", "qwencoder-1.5b": "missing"}
+    states = {row["name"]: row["state"] for row in rows}
+    assert {"qwencoder-0.5b", "qwencoder-32b", "qwencoder-7b:q8_0", "qwencoder-next"} <= set(states)
+    assert set(states.values()) == {"missing"}
+    shown = cli("models", "list").stdout
+    assert "qwencoder-7b " in shown
+    assert "qwencoder-7b:q8_0" not in shown
+    assert "qwencoder-7b:q8_0" in cli("models", "list", "--all").stdout
+    assert "Qwen-Research" in shown
     missing = cli("models", "path", "qwencoder-1.5b")
     assert missing.returncode == 1
     assert "qwencoder-lsp models pull qwencoder-1.5b" in missing.stderr
@@ -204,6 +213,81 @@ def test_pulling_a_wrong_local_file_fails_and_leaves_nothing(home: Path, tmp_pat
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not list((home / "data" / "models").glob("*.gguf"))
+
+
+def install(home: Path, content: bytes) -> Path:
+    """A model of the user's own repository with these bytes, as if it had been fetched."""
+    directory, target = home / "config" / "models", home / "data" / "models" / "mine.gguf"
+    directory.mkdir(parents=True)
+    target.parent.mkdir(parents=True)
+    file = f'{{ name = "mine.gguf", bytes = {len(content)}, sha256 = "{hashlib.sha256(content).hexdigest()}" }}'
+    text = f'name = "mine"\nroles = ["chat"]\nrepository = "me/mine"\n[[quantisations]]\nname = "q"\nfiles = [{file}]\n'
+    (directory / "mine.toml").write_text(text, "utf-8")
+    target.write_bytes(content)
+    return target
+
+
+def test_a_model_is_verified_byte_by_byte(home: Path) -> None:
+    target = install(home, b"GGUF and more")
+    sound = cli("models", "verify", "--json")
+    assert (json.loads(sound.stdout), sound.returncode) == ([{"model_name": "mine", "state": "sound"}], 0)
+    target.write_bytes(b"GGUF and m0re")
+    damaged = cli("models", "verify")
+    assert damaged.returncode == 1
+    assert "DAMAGED" in damaged.stdout
+    assert "models pull mine" in damaged.stderr
+    missing = cli("models", "verify", "qwencoder-7b")
+    assert (missing.returncode, "not installed" in missing.stdout) == (1, True)
+
+
+def test_a_model_is_removed_once(home: Path) -> None:
+    target = install(home, b"GGUF and more")
+    done = cli("models", "remove", "mine", "--json")
+    assert (json.loads(done.stdout), done.returncode) == ({"model_name": "mine", "freed_bytes": 13}, 0)
+    assert not target.exists()
+    again = cli("models", "remove", "mine")
+    assert (again.returncode, "is not installed" in again.stderr) == (1, True)
+
+
+@contextmanager
+def serving() -> Iterator[None]:
+    """A gateway that serves."""
+    with subprocess.Popen([*COMMAND, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("Serving on")
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def test_a_model_is_removed_by_the_gateway_that_runs(home: Path) -> None:
+    target = install(home, b"GGUF and more")
+    with serving():
+        assert cli("models", "remove", "mine").returncode == 0
+        assert not target.exists()
+        assert cli("models", "remove", "mine").returncode == 1
+
+
+def test_prune_deletes_what_interrupted_downloads_left_and_nothing_else(home: Path) -> None:
+    target = install(home, b"GGUF and more")
+    (target.with_name("mine.gguf.0123456789abcdef.partial")).write_bytes(b"GGUF")
+    (target.with_name("gone.gguf.json")).write_text("{}")
+    (target.with_name("mine.gguf.wheel")).mkdir()
+    (target.with_name("of-the-user.gguf")).write_bytes(b"GGUF")
+    planned = json.loads(cli("models", "prune", "--dry-run", "--json").stdout)
+    assert (len(planned["files"]), planned["freed_bytes"], planned["deleted"]) == (3, 6, False)
+    assert cli("models", "prune").returncode == 0
+    assert {path.name for path in target.parent.iterdir()} == {"mine.gguf", "of-the-user.gguf", "downloads.lock"}
+    assert "nothing to delete" in cli("models", "prune").stdout
+
+
+def test_a_licence_that_is_not_free_is_shown_before_anything_is_fetched(home: Path) -> None:
+    done = cli("models", "pull", "qwencoder-3b")
+    assert done.returncode == 1
+    assert "Qwen-Research" in done.stderr
+    assert "--accept Qwen-Research" in done.stderr
+    assert not (home / "data").exists()
 
 
 @pytest.mark.parametrize(
@@ -224,6 +308,9 @@ def test_pulling_a_wrong_local_file_fails_and_leaves_nothing(home: Path, tmp_pat
         ["models", "list"],
         ["models", "pull"],
         ["models", "path"],
+        ["models", "remove"],
+        ["models", "prune"],
+        ["models", "verify"],
     ],
 )
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:

