@@ -32,7 +32,7 @@ from qwencoder_lsp.core.outcome import Outcome
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 6
+PROTOCOL = 7
 SERVICE = "/service"  # under it, the routes of the HTTP service
 
 
@@ -147,7 +147,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """First event of a stream: the prompt is rendered. `model` is the one that answers.
+    """First event of a stream: the prompt is rendered. `model` is the one that answers; why: what made "auto" mean it, "" where it was named.
 
     Of a completion also how: digest: of the prompt's token ids; max_prefix, max_suffix: the budgets that counted; shares: its tokens by part.
     """
@@ -159,6 +159,7 @@ class Start:
     max_prefix: int = 0
     max_suffix: int = 0
     shares: dict[str, int] = field(default_factory=dict)
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

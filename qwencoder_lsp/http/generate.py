@@ -15,6 +15,7 @@ from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, End, Event, Piece, Start
 from qwencoder_lsp.http.host import ModelHost
+from qwencoder_lsp.models.choose import is_complex
 from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import render_chat
 from qwencoder_lsp.prompt.fim import render_fim
@@ -24,8 +25,8 @@ OTHERS = Sampling(temperature=0.7, top_k=20, top_p=0.9)  # candidates beside the
 
 async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[Event, None]:
     """Fill in the middle: Start, Piece..., End. Raises QwencoderError."""
-    model = host.choose("completion", request.model)
-    engine, tokenizer = await host.load(model)
+    chosen = host.choose("completion", request.model)
+    engine, tokenizer = await host.load(chosen.model)
     start = time.perf_counter()
     reserved = request.max_tokens + len(request.parts.typed)  # at most one token per character
     speed, others = engine.info.prefill_speed, bool(request.parts.snippets)
@@ -46,7 +47,8 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         sampling=replace(OTHERS, seed=request.candidate) if request.candidate else Sampling(),
         index=request.candidate,
     )
-    start_event = Start(model.name, prompt.usage, render_ms, _digest(prompt.tokens), budget.prefix, budget.suffix, prompt.shares)
+    digest = _digest(prompt.tokens)
+    start_event = Start(chosen.model.name, prompt.usage, render_ms, digest, budget.prefix, budget.suffix, prompt.shares, chosen.why)
     async with aclosing(_run(engine, generate, start_event)) as events:
         async for event in events:
             yield event
@@ -54,8 +56,10 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
 
 async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, None]:
     """Answer a conversation: Start, Piece..., End. Raises QwencoderError."""
-    model = host.choose("chat", request.model)
-    engine, tokenizer = await host.load(model)
+    asked = sum(len(message.content) for message in request.messages)
+    hard = is_complex(asked, constrained=request.json_schema is not None, max_tokens=request.max_tokens)
+    chosen = host.choose("chat", request.model, complex_task=hard)
+    engine, tokenizer = await host.load(chosen.model)
     start = time.perf_counter()
     tokens = render_chat(request.messages, tokenizer)
     render_ms = (time.perf_counter() - start) * 1000
@@ -71,7 +75,8 @@ async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, N
         document=request.document,
         constraint=Constraint("json_schema", request.json_schema) if request.json_schema else None,
     )
-    async with aclosing(_run(engine, generate, Start(model.name, Usage(prompt=len(tokens)), render_ms))) as events:
+    rendered = Start(chosen.model.name, Usage(prompt=len(tokens)), render_ms, why=chosen.why)
+    async with aclosing(_run(engine, generate, rendered)) as events:
         async for event in events:
             yield event
 

@@ -20,13 +20,13 @@ from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
 from qwencoder_lsp.gateway.protocol import ModelState
 from qwencoder_lsp.models import calibration, choose, store
+from qwencoder_lsp.models.choose import Choice, Machine
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.settings import Settings
 
 RETRY_S = 10.0  # a model that failed to load is not tried again for this long, or each keystroke would start a process
 MEMORY_SHARE = 0.75  # of the machine's memory, for all loaded models
-OVERHEAD = 600 << 20  # bytes beside the weights: KV memory, compute buffers, the process itself
 CACHE_SHARE, LEAST_CACHE, MOST_CACHE = 1 / 16, 256 << 20, 4 << 30
 SCRIPTED = InstalledModel("scripted", Path("scripted"), 0, None)
 
@@ -61,21 +61,22 @@ class ModelHost:
         self._threads = settings.engine.threads or usable_cores()
         self._slots: dict[str, Slot] = {}
 
-    def choose(self, role: str, requested: str) -> InstalledModel:
-        """The model that `requested` (a name, a path or "auto") means for `role` ("completion" or "chat").
+    def choose(self, role: str, requested: str, *, complex_task: bool = True) -> Choice:
+        """The model that `requested` (a name, a path or "auto") means for `role` ("completion" or "chat"), and why.
 
         Raises ModelUnknown, ModelMissing, ModelCorrupt; ModelUnsuitable when the catalogue says that it cannot do this.
         """
         if requested == SCRIPTED.name:
-            return SCRIPTED
+            return Choice(SCRIPTED)
         if requested != "auto":
             model = store.resolve(requested)
             if role == "completion" and model.entry is not None and not model.has_role(role):
                 raise ModelUnsuitable(f"{model.name} does not fill in the middle well enough for completion.", f"Use {choose.recommended()}.")
-            return model
+            return Choice(model)
         here = store.installed()
-        speeds = calibration.load(here, self._threads)
-        chosen = choose.completion_model(here, speeds) if role == "completion" else choose.chat_model(here, speeds)
+        loaded = {slot.model.name for slot in self._slots.values() if slot.resident or slot.loading}
+        machine = Machine(calibration.load(here, self._threads), self._budget(), self._settings.engine.context, loaded)
+        chosen = choose.choose(role, here, machine, complex_task=complex_task)
         if chosen is None:
             name = choose.recommended()
             raise ModelMissing("No model for this is installed.", f"Run: qwencoder-lsp models pull {name}")
@@ -158,10 +159,7 @@ class ModelHost:
             chosen = self.choose(role, wanted)
         except QwencoderError as error:
             return {"model": "", "why": str(error)}
-        if wanted != "auto":
-            return {"model": chosen.name, "why": f"It is set by model.{role}."}
-        here = store.installed()
-        return {"model": chosen.name, "why": choose.reason(role, chosen, here, calibration.load(here, self._threads))}
+        return {"model": chosen.model.name, "why": chosen.why or f"It is set by model.{role}."}
 
     async def close(self) -> None:
         """Stop all engines."""
@@ -191,21 +189,25 @@ class ModelHost:
 
         Raises ModelUnsuitable when it never can.
         """
-        limit = self._settings.engine.memory_mb
-        budget = int(memory_bytes() * MEMORY_SHARE) if limit is None else limit << 20
-        if wanted.model.size + OVERHEAD > budget and wanted.model is not SCRIPTED:
-            need, have = (wanted.model.size + OVERHEAD) / 2**30, budget / 2**30
+        budget, context = self._budget(), self._settings.engine.context
+        if wanted.model.memory(context) > budget and wanted.model is not SCRIPTED:
+            need, have = wanted.model.memory(context) / 2**30, budget / 2**30
             raise ModelUnsuitable(
                 f"{wanted.model.name} needs about {need:.1f} GB of memory, and {have:.1f} GB may be used.",
                 "Take a smaller model, or raise engine.memory_mb.",
             )
         resident = [s for s in self._slots.values() if (s.resident or s.loading) and s is not wanted]
-        used = sum(s.model.size + OVERHEAD for s in resident) + wanted.model.size + OVERHEAD
+        used = sum(s.model.memory(context) for s in resident) + wanted.model.memory(context)
         for slot in sorted((s for s in resident if s.engine and not s.engine.active), key=lambda s: s.used):
             if used <= budget:
                 break
             self._unload(slot)
-            used -= slot.model.size + OVERHEAD
+            used -= slot.model.memory(context)
+
+    def _budget(self) -> int:
+        """Bytes for all loaded models."""
+        limit = self._settings.engine.memory_mb
+        return int(memory_bytes() * MEMORY_SHARE) if limit is None else limit << 20
 
     def _unload(self, slot: Slot) -> None:
         assert slot.engine is not None

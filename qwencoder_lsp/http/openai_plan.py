@@ -17,6 +17,7 @@ from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBo
 from qwencoder_lsp.http.openai_tools import Toolbox, check_schemas, conversation, toolbox
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import find
+from qwencoder_lsp.models.choose import Choice, is_complex
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import code_block, render_conversation
@@ -32,13 +33,15 @@ BANNED = -100.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0. tools: what the answers may call."""
+    """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0. tools: what the answers may call.
+    why: what made "auto" mean this model."""
 
     model: InstalledModel
     engine: EngineProcess
     tokenizer: SegmentTokenizer
     requests: tuple[Generate, ...]
     tools: Toolbox | None = None
+    why: str = ""
 
 
 async def plan_completion(service: Service, body: CompletionBody) -> Plan:
@@ -49,8 +52,8 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     scores = body.echo and body.logprobs is not None
     if scores and (body.max_tokens or body.stream or body.suffix is not None):
         raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
-    model = text_model(service, body.model) if body.suffix is None else fill_model(service, body.model)
-    engine, tokenizer = await service.host.load(model)
+    chosen = _text_choice(service, body.model) if body.suffix is None else _fill_choice(service, body.model)
+    engine, tokenizer = await service.host.load(chosen.model)
     request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     if body.suffix is None:
         asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
@@ -62,7 +65,7 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     requests = candidates(asked, body.n)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
-    return Plan(model, engine, tokenizer, requests)
+    return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why)
 
 
 async def plan_chat(service: Service, body: ChatBody) -> Plan:
@@ -73,8 +76,10 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     if tools:
         await tools.check()
     await _check_format(body)
-    model = chat_model(service, body.model)
-    engine, tokenizer = await service.host.load(model)
+    told = sum(len(str(turn.get("content") or "")) for turn in turns)
+    constrained = tools is not None or body.response_format.type != "text" or body.regex is not None
+    chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.max_tokens))
+    engine, tokenizer = await service.host.load(chosen.model)
     tokens = render_conversation(turns, tokenizer, tools.shown() if tools else ())
     limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
@@ -84,28 +89,40 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
             raise FieldError("tools", "they cannot be combined with regex or choice.")
         answer = json.loads(request.constraint.value) if request.constraint else None
         request = replace(request, constraint=tools.constraint(tokenizer, answer))
-    return Plan(model, engine, tokenizer, candidates([request], body.n), tools)
+    return Plan(chosen.model, engine, tokenizer, candidates([request], body.n), tools, chosen.why)
 
 
 def fill_model(service: Service, field: str) -> InstalledModel:
     """The model that `field` means for filling in the middle. Raises ModelError."""
-    return service.host.choose("completion", _named(service.settings, field, service.settings.model.completion))
+    return _fill_choice(service, field).model
 
 
 def text_model(service: Service, field: str) -> InstalledModel:
     """The model that `field` means for continuing text: the one for completion where there is one, otherwise any. Raises ModelError."""
+    return _text_choice(service, field).model
+
+
+def chat_model(service: Service, field: str) -> InstalledModel:
+    """The model that `field` means for a conversation. Raises ModelError."""
+    return _chat_choice(service, field).model
+
+
+def _fill_choice(service: Service, field: str) -> Choice:
+    return service.host.choose("completion", _named(service.settings, field, service.settings.model.completion))
+
+
+def _text_choice(service: Service, field: str) -> Choice:
     name = _named(service.settings, field, service.settings.model.completion)
     if name == AUTO:
         try:
             return service.host.choose("completion", name)
         except ModelMissing:
-            return service.host.choose("chat", name)
+            pass  # any model continues text
     return service.host.choose("chat", name)
 
 
-def chat_model(service: Service, field: str) -> InstalledModel:
-    """The model that `field` means for a conversation. Raises ModelError."""
-    return service.host.choose("chat", _named(service.settings, field, service.settings.model.chat))
+def _chat_choice(service: Service, field: str, *, complex_task: bool = True) -> Choice:
+    return service.host.choose("chat", _named(service.settings, field, service.settings.model.chat), complex_task=complex_task)
 
 
 def _named(settings: Settings, field: str, own: str) -> str:

@@ -121,7 +121,7 @@ async def _chunks(service: Service, prepare: Prepare, *, with_usage: bool) -> As
                         yield {**head, "choices": [piece]}
                 else:
                     ended[index] = answer
-                    yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,))}
+                    yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,)), **_why(plan)}
         if with_usage:
             yield {**head, "choices": [], "usage": _usage(plan, ended)}
 
@@ -138,12 +138,17 @@ async def _whole(service: Service, prepare: Prepare) -> dict[str, Any]:
                 else:
                     ended[index] = answer
         choices = [shape.whole(index, chunks[index], ended[index]) for index in range(len(plan.requests))]
-        account = {"usage": _usage(plan, ended), "timings": timings(list(ended.values()))}
+        account = {"usage": _usage(plan, ended), "timings": timings(list(ended.values())), **_why(plan)}
         return {**_head(plan, shape, shape.whole_object), "choices": choices, **account}
 
 
 def _head(plan: Plan, shape: Shape, kind: str) -> dict[str, Any]:
     return {"id": shape.prefix + secrets.token_hex(12), "object": kind, "created": int(time.time()), "model": plan.model.name}
+
+
+def _why(plan: Plan) -> dict[str, Any]:
+    """What "auto" meant, for whoever left the choice to us."""
+    return {"auto": {"model": plan.model.name, "why": plan.why}} if plan.why else {}
 
 
 def _usage(plan: Plan, ended: dict[int, Done]) -> dict[str, Any]:

@@ -162,6 +162,6 @@ class Service:
         """What "auto" means for `role` now; empty while no model is installed."""
         wanted = self.settings.model.completion if role == "completion" else self.settings.model.chat
         try:
-            return self.host.choose(role, wanted).name
+            return self.host.choose(role, wanted).model.name
         except QwencoderError:  # the status says so by an empty name; a request for the model gets the error itself
             return ""

@@ -42,15 +42,15 @@ def test_the_instruct_model_that_cannot_fill_is_never_used_for_completion(host: 
         host.choose("completion", "auto")
     with pytest.raises(ModelUnsuitable):
         host.choose("completion", "qwencoder-0.5b")
-    assert host.choose("chat", "auto").name == "qwencoder-0.5b"
+    assert host.choose("chat", "auto").model.name == "qwencoder-0.5b"
     install("qwencoder-1.5b")
-    assert host.choose("completion", "auto").name == "qwencoder-1.5b"
+    assert host.choose("completion", "auto").model.name == "qwencoder-1.5b"
 
 
 def test_a_file_of_the_users_own_is_taken_at_its_word(host: ModelHost, tmp_path: Path) -> None:
     own = tmp_path / "mine.gguf"
     own.write_bytes(b"GGUF1234")
-    assert host.choose("completion", str(own)).path == own
+    assert host.choose("completion", str(own)).model.path == own
 
 
 def test_speeds_follow_from_the_costs_of_steps() -> None:
