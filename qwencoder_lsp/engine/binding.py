@@ -7,6 +7,7 @@ The C structures are those of the pinned llama-cpp-python; `probe_layout` refuse
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as lib
 
+from qwencoder_lsp.engine.devices import Device
 from qwencoder_lsp.engine.vocabulary import SpecialTokens
 from qwencoder_lsp.errors import EngineFailed, RequestError
 
@@ -167,6 +169,46 @@ def gpu_available() -> bool:
 def build_info() -> str:
     """Which instruction sets and back ends this build of llama.cpp uses."""
     return str(lib.llama_print_system_info().decode("utf-8", "replace").strip())
+
+
+def version() -> str:
+    """The version of llama-cpp-python."""
+    return importlib.metadata.version("llama-cpp-python")
+
+
+# enum ggml_backend_dev_type in ggml-backend.h
+_KINDS = {0: "CPU", 1: "GPU", 2: "integrated GPU", 3: "accelerator"}
+
+
+def devices() -> tuple[Device, ...]:
+    """What this build can compute on, here; empty where the library does not export the question."""
+    try:
+        ggml = {name: getattr(lib._lib, f"ggml_backend_{name}") for name in _DEVICE_CALLS}
+    except AttributeError:  # Windows finds no symbol of a library through another
+        return ()
+    for name, (result, arguments) in _DEVICE_CALLS.items():
+        ggml[name].restype, ggml[name].argtypes = result, arguments
+    found = []
+    for place in range(ggml["dev_count"]()):
+        device = ggml["dev_get"](place)
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        ggml["dev_memory"](device, ctypes.byref(free), ctypes.byref(total))
+        backend = ggml["reg_name"](ggml["dev_backend_reg"](device)).decode()
+        name = ggml["dev_description"](device).decode("utf-8", "replace").strip()
+        found.append(Device(backend, name, _KINDS.get(ggml["dev_type"](device), "other"), total.value, free.value))
+    return tuple(found)
+
+
+_size_p = ctypes.POINTER(ctypes.c_size_t)
+_DEVICE_CALLS: dict[str, tuple[Any, list[Any]]] = {
+    "dev_count": (ctypes.c_size_t, []),
+    "dev_get": (ctypes.c_void_p, [ctypes.c_size_t]),
+    "dev_memory": (None, [ctypes.c_void_p, _size_p, _size_p]),
+    "dev_backend_reg": (ctypes.c_void_p, [ctypes.c_void_p]),
+    "reg_name": (ctypes.c_char_p, [ctypes.c_void_p]),
+    "dev_description": (ctypes.c_char_p, [ctypes.c_void_p]),
+    "dev_type": (ctypes.c_int, [ctypes.c_void_p]),
+}
 
 
 class AbortFlag:

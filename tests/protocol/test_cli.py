@@ -300,6 +300,7 @@ def test_a_licence_that_is_not_free_is_shown_before_anything_is_fetched(home: Pa
         ["logs"],
         ["complete"],
         ["demo"],
+        ["doctor"],
         ["review"],
         ["tests"],
         ["docs"],
@@ -333,3 +334,25 @@ def test_modules_of_a_workspace_are_never_run(script: Any, file: Path) -> None:
     done = subprocess.run([command, "complete", "app.py:2:5"], capture_output=True, text=True, timeout=120, check=False, cwd=file.parent)
     assert (done.stdout, done.returncode) == ("return a + b\n", 0)
     assert not (file.parent / "run").exists()
+
+
+def test_doctor_without_a_model_says_what_to_fetch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HF_ENDPOINT": "http://127.0.0.1:9", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("QWENCODER_MODEL")
+    (home / "config" / "models").mkdir(parents=True)
+    (home / "config" / "models" / "bad.toml").write_text("name =")
+    done = cli("doctor")
+    assert done.returncode == 1
+    assert "No model for this is installed" in done.stdout
+    assert "qwencoder-lsp models pull qwencoder-1.5b" in done.stdout
+    assert "--source FILE" in done.stdout, "nothing can be reached"
+    assert "bad.toml is ignored" in done.stdout
+    told = json.loads(cli("doctor", "--format", "json").stdout)
+    assert told["ok"] is False
+    assert {"machine", "llama.cpp", "GPU", "completion", "chat", "gateway", "disk"} <= {finding["subject"] for finding in told["findings"]}
+
+
+def test_doctor_of_a_machine_in_order_ends_with_0(script: Any) -> None:
+    done = cli("doctor")
+    assert (done.returncode, "scripted. It is set by model.completion." in done.stdout) == (0, True)
