@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import beside, context, index, plumbing, soak, startup
+from tests.bench import beside, context, index, plumbing, soak, startup, swap
 from tests.bench.cursor import run as cursor
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
@@ -17,7 +17,7 @@ from tests.bench.requirements import run as requirements
 from tests.bench.tools import run as tools
 from tests.bench.typing import run as typing
 
-SMALL = {"startup": startup, "plumbing": plumbing}
+SMALL = {"startup": startup, "plumbing": plumbing, "swap": swap}
 LARGE = {
     "engine": engine,
     "soak": soak,
