@@ -19,20 +19,29 @@ PROGRESS = {"window": {"workDoneProgress": True}}
 MODEL = b"GGUF" + b"\0" * 5000
 PACKAGE = "qwencoder_tiny_part1"
 CATALOGUE = f"""
-from qwencoder_lsp.models import catalogue
-parts = catalogue.WheelParts("made by the test", "qwencoder-tiny-part{{part}}", "1.0.0", 1, "{PACKAGE}/data.bin")
-tiny = catalogue.ModelEntry("qwencoder-1.5b", "Tiny", "test", "0", "none", 512, "CC0-1.0", frozenset({{"completion", "chat"}}), "nobody/tiny", "0",
-    "tiny.gguf", {len(MODEL)}, "{hashlib.sha256(MODEL).hexdigest()}", parts)
-catalogue.load_catalogue = lambda: (tiny,)
+name = "qwencoder-1.5b"
+title = "Tiny"
+context = 512
+licence = "LICENCE"
+roles = ["completion", "chat"]
+[[quantisations]]
+name = "none"
+files = [{{ name = "tiny.gguf", bytes = {len(MODEL)}, sha256 = "{hashlib.sha256(MODEL).hexdigest()}" }}]
+[quantisations.sources.pypi]
+note = "made by the test"
+package = "qwencoder-tiny-part{{part}}"
+version = "1.0.0"
+parts = 1
+member = "{PACKAGE}/data.bin"
 """
 
 
-def tiny_catalogue(tmp_path: Path, **pip: str) -> dict[str, str]:
-    """An environment in which the catalogue holds one tiny model, and pip is configured as given."""
-    directory = tmp_path / "site"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(CATALOGUE)
-    return {"PYTHONPATH": str(directory), "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0", **pip}
+def tiny_catalogue(tmp_path: Path, licence: str = "Apache-2.0", **pip: str) -> dict[str, str]:
+    """An environment in which a tiny model of the user's takes the place of the usual one, and pip is configured as given."""
+    directory = tmp_path / "config" / "models"
+    directory.mkdir(parents=True)
+    (directory / "tiny.toml").write_text(CATALOGUE.replace("LICENCE", licence))
+    return {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0", **pip}
 
 
 def wheel(directory: Path) -> None:
@@ -135,6 +144,21 @@ def test_with_consent_the_model_is_fetched_with_progress_and_the_status_follows(
         assert w.notification("qwencoder/status", lambda s: s["message"] == "Ready: qwencoder-1.5b.")
     assert values[0]["cancellable"] is True
     assert values[-2]["percentage"] == 100
+    assert (tmp_path / "data" / "models" / "tiny.gguf").read_bytes() == MODEL
+
+
+def test_a_licence_that_is_not_free_is_asked_about_also_when_the_user_has_named_the_model(tmp_path: Path) -> None:
+    wheel(tmp_path / "wheels")
+    env = tiny_catalogue(tmp_path, "Qwen-Research", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path / "wheels"))
+    with window(tmp_path, env=env) as w:
+        w.answers["window/showMessageRequest"] = lambda params: params["actions"][1]
+        w.initialize(initializationOptions={"completion.enabled": False})
+        w.request("workspace/executeCommand", {"command": "qwencoder.downloadModel", "arguments": ["qwencoder-1.5b"]})
+        (question,) = w.all("window/showMessageRequest")
+        assert "Qwen-Research" in question["message"]
+        assert not (tmp_path / "data" / "models" / "tiny.gguf").exists()
+        w.answers["window/showMessageRequest"] = lambda params: params["actions"][0]
+        w.request("workspace/executeCommand", {"command": "qwencoder.downloadModel", "arguments": ["qwencoder-1.5b"]})
     assert (tmp_path / "data" / "models" / "tiny.gguf").read_bytes() == MODEL
 
 
