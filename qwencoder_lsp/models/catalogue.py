@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -153,13 +154,16 @@ def load_catalogue() -> tuple[ModelEntry, ...]:
 
 def read_catalogue() -> Catalogue:
     """The same, with what is wrong in the user's own files."""
+    directory = user_directory()
     try:
-        own = sorted(user_directory().glob("*.toml"))
-        state = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in own)
+        with os.scandir(directory) as found:
+            state = sorted((item.path, item.stat().st_mtime_ns, item.stat().st_size) for item in found if item.name.endswith(".toml"))
+    except FileNotFoundError:
+        state = []
     except OSError as error:
-        log.warning("the models of %s are ignored: %s", user_directory(), error)
-        state = ()
-    return _read(state)
+        log.warning("the models of %s are ignored: %s", directory, error)
+        state = []
+    return _read(tuple(state))
 
 
 def user_directory() -> Path:

@@ -85,14 +85,16 @@ def _install(entry: ModelEntry, file: ModelFile, source: str, monitor: Monitor) 
     if sha256 and _is(target, size, sha256, monitor):
         return target.stat().st_size
     failures: list[tuple[Source, QwencoderError]] = []
-    for candidate in sources(entry, file, source, monitor):
+    candidates = list(sources(entry, file, source, monitor))
+    for candidate in candidates:
         try:
             return _install_from(candidate, file, monitor)
         except (DownloadError, ModelCorrupt) as error:
             if monitor.cancelled.is_set():
                 raise
             failures.append((candidate, error))
-            monitor.report(0, f"{candidate.label} failed: {error.message}")
+            if candidate is not candidates[-1]:
+                monitor.report(0, f"{candidate.label} failed: {error.message}")
     if len(failures) == 1:
         raise failures[0][1]
     told = " ".join(f"{candidate.label}: {error.message}" for candidate, error in failures)

@@ -93,12 +93,18 @@ def path_of_file(file: ModelFile) -> Path:
 
 def installed(catalogue: Sequence[ModelEntry] | None = None) -> tuple[InstalledModel, ...]:
     """The sound catalogue models on this machine, in catalogue order; damaged ones are left out (`table` shows them)."""
+    entries = load_catalogue() if catalogue is None else catalogue
+    try:
+        here = set(os.listdir(paths.models_dir()))  # noqa: PTH208 - names only: this runs at every keystroke, and most models are not here
+    except OSError:
+        here = set()
     found = []
-    for entry in load_catalogue() if catalogue is None else catalogue:
-        try:
-            found.append(_installed(entry))
-        except ModelError:
-            continue  # a missing or damaged model is not installed; `resolve` says why when someone asks for it
+    for entry in entries:
+        if entry.own or entry.file in here:
+            try:
+                found.append(_installed(entry))
+            except ModelError:
+                continue  # a missing or damaged model is not installed; `resolve` says why when someone asks for it
     return tuple(found)
 
 
@@ -121,21 +127,27 @@ def resolve(name_or_path: str, catalogue: Sequence[ModelEntry] | None = None) ->
 
 def table(catalogue: Sequence[ModelEntry] | None = None, context: int = 8192) -> tuple[ModelRow, ...]:
     """Every catalogue model with its state on this machine, in catalogue order."""
-    return tuple(
-        ModelRow(
-            entry.name,
-            entry.model,
-            entry.title,
-            entry.quantisation,
-            entry.bytes,
-            entry.memory(context),
-            entry.context,
-            tuple(sorted(entry.roles)),
-            entry.licence,
-            state(entry),
-            sum(size_of(path) for path in files_of(entry)),
-        )
-        for entry in (load_catalogue() if catalogue is None else catalogue)
+    return tuple(_row(entry, context) for entry in (load_catalogue() if catalogue is None else catalogue))
+
+
+def _row(entry: ModelEntry, context: int) -> ModelRow:
+    try:
+        here: InstalledModel | ModelEntry = _installed(entry)
+    except ModelError:  # the state says so
+        here = entry
+    size = here.size if isinstance(here, InstalledModel) else here.bytes
+    return ModelRow(
+        entry.name,
+        entry.model,
+        entry.title,
+        entry.quantisation,
+        size,
+        here.memory(context),
+        entry.context,
+        tuple(sorted(entry.roles)),
+        entry.licence,
+        state(entry),
+        sum(size_of(path) for path in files_of(entry)),
     )
 
 
@@ -216,10 +228,11 @@ def verify(entry: ModelEntry, read: Callable[[int], None]) -> str:
 
 def remove(entry: ModelEntry) -> int:
     """Delete what is here of the model; bytes freed. Raises ModelMissing when there is nothing, ModelError when it cannot be deleted."""
+    if entry.own:
+        raise ModelMissing(f"The model {entry.name} is a file of your own, which is never deleted.", "Delete its TOML file, and the model is gone.")
     found = files_of(entry)
     if not found:
-        kept = " Its files are your own, and are never deleted." if entry.own else ""
-        raise ModelMissing(f"The model {entry.name} is not installed.{kept}", "There is nothing to delete.")
+        raise ModelMissing(f"The model {entry.name} is not installed.", "There is nothing to delete.")
     return _delete(found)
 
 

@@ -113,7 +113,8 @@ def test_a_file_of_the_users_own_is_never_removed(home: Path, tmp_path: Path, ti
     own = tmp_path / "own.gguf"
     own.write_bytes(b"GGUF and more")
     entry = replace(tiny.entry, files=(ModelFile("own.gguf", path=str(own)),))
-    assert store.state(entry) == "installed"
+    (row,) = store.table([entry])
+    assert (row.state, row.bytes, row.disk) == ("installed", 13, 0)
     with pytest.raises(ModelMissing, match="your own"):
         store.remove(entry)
     assert own.exists()
