@@ -227,7 +227,7 @@ class ModelHost:
             self._threads,
             engine.gpu_layers,
             known.costs if known else (),
-            min(engine.max_context or (1 << 20), max(trained, entry.context if entry else 0)),
+            min(engine.max_context or (1 << 20), max(trained, entry.context if entry else 0, entry.extended if entry else 0)),
             cache,
         )
 

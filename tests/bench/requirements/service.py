@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable
 
-from qwencoder_lsp.http.host import OVERHEAD
+from qwencoder_lsp.models.store import resolve
+from qwencoder_lsp.settings import Settings
 from tests.bench.engine.client import Call, Reply
 from tests.bench.engine.stats import median, p95
 from tests.bench.requirements.visit import Visit
@@ -103,7 +104,7 @@ async def rate(v: Visit) -> None:
 async def memory(v: Visit) -> None:
     """The engine's resident memory over what a model of that size is said to need, after all of the load."""
     _, health = await v.health()
-    needed = v.model.stat().st_size + OVERHEAD
+    needed = resolve(str(v.model)).memory(Settings().engine.context)
     v.report.add("engine memory / what the model needs", health["memory"]["engines_bytes"] / needed, "", 1, 2, "max")
 
 
