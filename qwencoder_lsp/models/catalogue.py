@@ -103,11 +103,6 @@ class ModelEntry:
     urls: tuple[str, ...] = ()
 
     @property
-    def first(self) -> bool:
-        """Whether this is the quantisation that the model's plain name means."""
-        return self.name == self.model
-
-    @property
     def file(self) -> str:
         """The name of the first file in the models directory, which is the one that llama.cpp opens."""
         return self.files[0].local_name
