@@ -52,6 +52,11 @@ def cache_dir() -> Path:
     return home / "cache" if home else Path(platformdirs.user_cache_dir(APP, appauthor=False))
 
 
+def prefixes_dir() -> Path:
+    """Private directory of computed prefixes by workspace; not created here."""
+    return cache_dir() / "prefixes"
+
+
 def log_dir() -> Path:
     """Directory of the log files; not created here."""
     home = _home()

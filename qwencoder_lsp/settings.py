@@ -124,6 +124,10 @@ class Engine(_Section):
     cache_mb: int | None = Field(
         None, ge=0, description="Memory for computed prefixes per model, in MB; empty: 1/16 of the machine's, 256 to 4096.", json_schema_extra=USER
     )
+    saved_mb: int = Field(
+        1024, ge=0, description="Disk for computed prefixes, so that a restart is warm, in MB; 0: nothing is saved.", json_schema_extra=USER
+    )
+    saved_days: float = Field(14.0, gt=0, le=3650, description="Delete saved prefixes that were not used for so many days.", json_schema_extra=USER)
     idle_unload_s: float = Field(600.0, ge=1, description="Unload a model after this many seconds without a request.", json_schema_extra=USER)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from llama_cpp import __version__ as lib_version
 from llama_cpp import llama_cpp as lib
 
 from qwencoder_lsp.engine.vocabulary import SpecialTokens
@@ -169,6 +170,11 @@ def build_info() -> str:
     return str(lib.llama_print_system_info().decode("utf-8", "replace").strip())
 
 
+def build_id() -> str:
+    """What KV bytes depend on besides the model: llama.cpp's version and back ends."""
+    return f"{lib_version} {build_info()}"
+
+
 class AbortFlag:
     """Breaks off a running decode from another thread: two bytes that llama.cpp looks at once per graph node.
 
@@ -217,6 +223,20 @@ class Model:
         sizes = [int(_metadata(h, f"{architecture}.attention.{name}_length") or width) for name in ("key", "value")]
         return int(lib.llama_model_n_layer(h) * lib.llama_model_n_head_kv(h) * sum(sizes) * 2)
 
+    def load_adapter(self, path: Path) -> Any:
+        """A handle of the LoRA adapter in that GGUF file, for `Context.set_adapters`. Raises RequestError when it is not made for this model."""
+        adapter = lib.llama_adapter_lora_init(self.handle, str(path).encode())
+        if not adapter:
+            raise RequestError(
+                f"{path.name} cannot be used as a LoRA adapter of {self.path.name}.",
+                "Use an adapter that was trained for this model, in GGUF format.",
+            )
+        return adapter
+
+    def free_adapter(self, adapter: Any) -> None:
+        """Free it; no context may have it set. Closing the model frees all."""
+        lib.llama_adapter_lora_free(adapter)
+
     def close(self) -> None:
         """Free the weights; every context must be closed before."""
         lib.llama_model_free(self.handle)
@@ -251,6 +271,7 @@ class Context:
         self.n_outputs = n_outputs
         self.n_threads = n_threads
         self.batch = Batch(c.n_batch)
+        self._adapters: tuple[tuple[Any, float], ...] = ()
         self._rows: dict[int, npt.NDArray[np.float32]] = {}  # views of rows of logits, by address: they are made slowly, and used for each token
         self.can_abort = self._install_abort()
 
@@ -280,6 +301,15 @@ class Context:
         if count != self.n_threads:
             lib.llama_set_n_threads(self._ctx, count, count)
             self.n_threads = count
+
+    def set_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
+        """Compute under these adapters (handles of Model.load_adapter, with their scales) from the next decode on. Raises EngineFailed."""
+        if tuple(adapters) == self._adapters:
+            return
+        handles = (lib.llama_adapter_lora_p_ctypes * len(adapters))(*(handle for handle, _ in adapters))
+        if lib.llama_set_adapters_lora(self._ctx, handles, len(adapters), (ctypes.c_float * len(adapters))(*(scale for _, scale in adapters))):
+            raise EngineFailed("llama.cpp does not take the LoRA adapter.", "See: qwencoder-lsp logs")
+        self._adapters = tuple(adapters)
 
     def length(self, sequence: int) -> int:
         """How many tokens of `sequence` the memory holds."""

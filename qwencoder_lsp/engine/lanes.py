@@ -7,17 +7,18 @@ host tier.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from qwencoder_lsp.engine.binding import Context, Embedder, Model
+from qwencoder_lsp.engine.adapters import Adapters, AdapterSet
+from qwencoder_lsp.engine.binding import Context, Embedder, Model, build_id
 from qwencoder_lsp.engine.constraint import ConstraintCompiler
 from qwencoder_lsp.engine.hosttier import HostTier
 from qwencoder_lsp.engine.kvpool import KVPool
 from qwencoder_lsp.engine.process import memory_bytes
+from qwencoder_lsp.engine.roots import fingerprint, root_of
 from qwencoder_lsp.errors import RequestError
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ MEMORY_SHARE = 0.25  # of the machine's memory, for the cells of one lane
 
 
 class Lane:
-    """One context and the account of its cells."""
+    """One context and the account of its cells. root: what its KV is made under with a set of adapters."""
 
-    def __init__(self, context: Context, pool: KVPool, root: bytes) -> None:
+    def __init__(self, context: Context, pool: KVPool, root: Callable[[AdapterSet], bytes]) -> None:
         self.context, self.pool, self.root = context, pool, root
 
     def close(self) -> None:
@@ -56,6 +57,7 @@ class Lanes:
         self._threads, self._max_ctx, self.tier = threads, max_ctx, tier
         self.model = Model(path, gpu_layers)
         self.vocabulary = self.model.vocabulary
+        self.adapters = Adapters(self.model)
         self.constraints = ConstraintCompiler(self.vocabulary.constraint_tokenizer, self.vocabulary.n_vocab, on_ready, lambda: self.vocabulary.pieces)
         self._embedder: Embedder | None = None
         self._typing_ctx = min(n_ctx, self.vocabulary.n_ctx_train or n_ctx)
@@ -82,6 +84,11 @@ class Lanes:
         if name == TYPING and name not in self._lanes:
             self._lanes[name] = self._make(name, self._typing_ctx)
         return self._lanes[name]
+
+    @property
+    def pools(self) -> dict[str, KVPool]:
+        """The accounts of the lanes that are there."""
+        return {name: lane.pool for name, lane in self._lanes.items()}
 
     def room_in(self, name: str, tokens: int) -> bool:
         """Whether lane `name` can hold so many tokens as it is."""
@@ -110,6 +117,13 @@ class Lanes:
             self._embedder = Embedder(self.model, n_ctx=min(EMBED_CTX, self.vocabulary.n_ctx_train or EMBED_CTX), n_threads=self._threads)
         return self._embedder
 
+    def tidy(self) -> None:
+        """Free adapters that nobody can want any more. No request may be running."""
+        if self.adapters.stale:
+            for lane in self._lanes.values():
+                lane.context.set_adapters(())
+            self.adapters.tidy()
+
     def close(self) -> None:
         """Free everything; computed prefixes move to host memory."""
         self.constraints.close()
@@ -129,14 +143,11 @@ class Lanes:
             n_outputs=MAX_OUTPUTS,
             n_batch=MAX_ROWS,
         )
-        root = root_of(self.model.path, context.rope)
         affordable = self.tier.budget >= n_ctx * self.model.kv_bytes_per_token
         idle = IDLE_CELLS_CPU if affordable and not self.model.on_gpu else None
+        model, build, rope = fingerprint(self.model.path), build_id(), context.rope
+
+        def root(adapters: AdapterSet) -> bytes:
+            return root_of(model, build, rope, [(adapter.fingerprint, scale) for adapter, scale in adapters])
+
         return Lane(context, KVPool(context, N_SEQ, context.n_ctx, self.tier, idle), root)
-
-
-def root_of(path: Path, rope: str, adapter: str = "", kv_type: str = "f16") -> bytes:
-    """What KV depends on besides the tokens."""
-    info = path.stat()
-    facts = f"{path.resolve()}|{info.st_size}|{info.st_mtime_ns}|{adapter}|{kv_type}|{rope}"
-    return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -37,6 +37,7 @@ class Placement:
                 if not self._guide(lanes, job):
                     continue
                 lane = self._lane_for(lanes, job)
+                job.root = lane.root(job.adapters)
                 if job.lane in full or self._wait_for_prefix(lane, job):
                     continue
                 self._begin(lane, job)
@@ -70,20 +71,20 @@ class Placement:
     def _wait_for_prefix(self, lane: Lane, job: Job) -> bool:
         """Whether another request is just computing a prefix that this one needs too."""
         tokens = job.wanted
-        prefills = [j for j in self._jobs.values() if j.sequence is not None and j.lane == job.lane and j.remaining > 1]
+        prefills = [j for j in self._jobs.values() if j.sequence is not None and j.root == job.root and j.remaining > 1]
         urgent = [j for j in prefills if level(j.request.priority) <= level(job.request.priority)]
         if not urgent:
             return False
-        known = lane.pool.match(tokens, lane.root)
+        known = lane.pool.match(tokens, job.root)
         return any(j.shared(tokens) >= max(known, j.computed) + SHARED_WORTH for j in urgent)
 
     def _begin(self, lane: Lane, job: Job) -> None:
         reserve = min(job.request.max_tokens, RESERVE)
-        if not lane.pool.may_fit(job.wanted, lane.root, reserve) and not self._alone(job) and not self._less_urgent(job):
+        if not lane.pool.may_fit(job.wanted, job.root, reserve) and not self._alone(job) and not self._less_urgent(job):
             return
-        sequence = lane.pool.acquire(job.wanted, lane.root)
+        sequence = lane.pool.acquire(job.wanted, job.root)
         if sequence is None and self._take_from_another(lane, job, less_urgent=True):
-            sequence = lane.pool.acquire(job.wanted, lane.root)
+            sequence = lane.pool.acquire(job.wanted, job.root)
         if sequence is None:
             return
         job.begin(sequence)

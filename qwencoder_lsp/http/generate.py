@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from qwencoder_lsp.core.report import Timings, Usage
+from qwencoder_lsp.engine.disktier import WORKSPACE
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority, Sampling
 from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.errors import RequestError
@@ -45,6 +46,8 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         suffix=prompt.suffix if len(prompt.suffix) > 1 else (),
         sampling=replace(OTHERS, seed=request.candidate) if request.candidate else Sampling(),
         index=request.candidate,
+        workspace=_checked(request.workspace),
+        keep=len(prompt.tokens) - prompt.shares["typed"],
     )
     start_event = Start(model.name, prompt.usage, render_ms, _digest(prompt.tokens), budget.prefix, budget.suffix, prompt.shares)
     async with aclosing(_run(engine, generate, start_event)) as events:
@@ -88,6 +91,13 @@ async def _run(engine: EngineProcess, request: Generate, rendered: Start) -> Asy
             else:
                 generate_ms = (time.perf_counter() - start) * 1000
                 yield _end(answer, rendered.usage, Timings(render=rendered.render_ms, generate=generate_ms, first_token=first))
+
+
+def _checked(workspace: str) -> str:
+    """It becomes the name of a directory."""
+    if workspace and not WORKSPACE.fullmatch(workspace):
+        raise RequestError("workspace must be 32 hexadecimal digits.", "Correct the request.")
+    return workspace
 
 
 def _digest(tokens: list[int]) -> str:

@@ -227,6 +227,9 @@ class ModelHost:
             known.costs if known else (),
             min(engine.max_context or (1 << 20), max(trained, entry.context if entry else 0)),
             cache,
+            str(paths.prefixes_dir()) if engine.saved_mb else "",
+            engine.saved_mb << 20,
+            engine.saved_days,
         )
 
     def _note(self, slot: Slot, event: EngineEvent) -> None:
