@@ -40,6 +40,11 @@ def models_dir() -> Path:
     return (home / "data" if home else Path(platformdirs.user_data_dir(APP, appauthor=False))) / "models"
 
 
+def adapters_dir() -> Path:
+    """Directory of the installed LoRA adapters; not created here."""
+    return models_dir().parent / "adapters"
+
+
 def batches_dir() -> Path:
     """Private directory of uploaded files and batches; not created here."""
     home = _home()

@@ -101,11 +101,18 @@ class Model(_Section):
     completion: str = Field("auto", description='Model for completion: a catalogue name, the path of a GGUF file, or "auto".', json_schema_extra=USER)
     chat: str = Field("auto", description='Model for review, fixes and chat: a name, a path, or "auto".', json_schema_extra=USER)
 
-    @field_validator("completion", "chat")
+    completion_adapter: str = Field(
+        "", description="LoRA adapter for completion: an installed one's name or a GGUF file, and :SCALE where it is not 1.", json_schema_extra=USER
+    )
+    chat_adapter: str = Field(
+        "", description="LoRA adapter for review, fixes and chat: the same; each is for the model of its role.", json_schema_extra=USER
+    )
+
+    @field_validator("completion", "chat", "completion_adapter", "chat_adapter")
     @classmethod
     def _file(cls, value: str) -> str:
         """A file is meant as seen from here; the gateway runs in another directory."""
-        named = "/" in value or os.sep in value or value.lower().endswith(".gguf")
+        named = "/" in value or os.sep in value or ".gguf" in value.lower()
         return str(Path(value).expanduser().absolute()) if named else value
 
 

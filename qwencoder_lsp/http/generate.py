@@ -48,6 +48,7 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         index=request.candidate,
         workspace=_checked(request.workspace),
         keep=len(prompt.tokens) - prompt.shares["typed"],
+        adapters=host.adapters.usual("completion", model),
     )
     start_event = Start(model.name, prompt.usage, render_ms, _digest(prompt.tokens), budget.prefix, budget.suffix, prompt.shares)
     async with aclosing(_run(engine, generate, start_event)) as events:
@@ -73,6 +74,7 @@ async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, N
         priority=Priority[request.priority],
         document=request.document,
         constraint=Constraint("json_schema", request.json_schema) if request.json_schema else None,
+        adapters=host.adapters.usual("chat", model),
     )
     async with aclosing(_run(engine, generate, Start(model.name, Usage(prompt=len(tokens)), render_ms))) as events:
         async for event in events:

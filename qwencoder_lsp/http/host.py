@@ -19,6 +19,7 @@ from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess, Running
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
 from qwencoder_lsp.gateway.protocol import ModelState
+from qwencoder_lsp.http.adapters import AdapterScales
 from qwencoder_lsp.models import calibration, choose, store
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
@@ -60,6 +61,7 @@ class ModelHost:
         self._ended = ended
         self._threads = settings.engine.threads or usable_cores()
         self._slots: dict[str, Slot] = {}
+        self.adapters = AdapterScales(settings, self.choose)
 
     def choose(self, role: str, requested: str) -> InstalledModel:
         """The model that `requested` (a name, a path or "auto") means for `role` ("completion" or "chat").
