@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from qwencoder_lsp.engine.job import Job
-from qwencoder_lsp.engine.lanes import BULK, Lane, Lanes
+from qwencoder_lsp.engine.lanes import Lane, Lanes
 from qwencoder_lsp.engine.scheduler import Plan, level
 from qwencoder_lsp.errors import QwencoderError
 
@@ -59,13 +59,15 @@ class Placement:
     def _lane_for(self, lanes: Lanes, job: Job) -> Lane:
         """Its lane, made or made larger if need be; what runs in it then goes on from host memory. Raises RequestError, EngineFailed."""
         tokens = min(len(job.tokens) + job.request.max_tokens - len(job.output), lanes.most_tokens)
+        job.lane = lanes.choose(job.lane, tokens)
         if not lanes.room_in(job.lane, tokens):
-            job.lane = BULK
-            if not lanes.room_in(BULK, tokens):
+            before = lanes.pools.get(job.lane)
+            try:
+                lanes.grow(job.lane, tokens)
+            finally:
                 for other in self._jobs.values():
-                    if other.lane == BULK:
+                    if other.lane == job.lane and lanes.pools.get(job.lane) is not before:
                         other.sequence = None
-                lanes.grow(tokens)
         return lanes[job.lane]
 
     def _wait_for_prefix(self, lane: Lane, job: Job) -> bool:

@@ -35,7 +35,8 @@ class EngineSpec:
 
     n_ctx: tokens of the lane for completions; max_ctx: the most that a longer prompt may have (0: n_ctx). threads None: the cores this process
     may use. costs: known points of the cost curves, which saves measuring them. host_bytes: most memory for computed prefixes. saved: the directory
-    for those of workspaces ("": none), in which there may be saved_bytes, and nothing that was not used for saved_days.
+    for those of workspaces ("": none), in which there may be saved_bytes, and nothing that was not used for saved_days. memory_limit: bytes for
+    weights and KV memory, 0 for what the machine has.
     """
 
     name: str
@@ -49,6 +50,7 @@ class EngineSpec:
     saved: str = ""
     saved_bytes: int = 0
     saved_days: float = 0.0
+    memory_limit: int = 0
 
 
 class Wire:
@@ -134,6 +136,7 @@ def _load(spec: EngineSpec, wire: Wire) -> tuple[Engine, Saver | None]:
             max_ctx=max(spec.max_ctx, spec.n_ctx),
             tier=tier,
             on_ready=on_ready,
+            memory_limit=spec.memory_limit,
         )
 
     engine = Engine(load, costs, threads, wire.send, saver)

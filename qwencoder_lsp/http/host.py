@@ -216,7 +216,7 @@ class ModelHost:
 
     def _spec(self, slot: Slot) -> EngineSpec:
         assert slot.tokenizer is not None
-        engine, entry = self._settings.engine, slot.model.entry
+        engine = self._settings.engine
         trained = slot.tokenizer.n_ctx_train or engine.context
         known = calibration.load([slot.model], self._threads).get(slot.model.name)
         cache = min(MOST_CACHE, max(LEAST_CACHE, int(memory_bytes() * CACHE_SHARE))) if engine.cache_mb is None else engine.cache_mb << 20
@@ -227,11 +227,12 @@ class ModelHost:
             self._threads,
             engine.gpu_layers,
             known.costs if known else (),
-            min(engine.max_context or (1 << 20), max(trained, entry.context if entry else 0)),
+            engine.max_context or (1 << 20),
             cache,
             str(paths.prefixes_dir()) if engine.saved_mb else "",
             engine.saved_mb << 20,
             engine.saved_days,
+            (engine.memory_mb or 0) << 20,
         )
 
     def _note(self, slot: Slot, event: EngineEvent) -> None:
