@@ -128,7 +128,7 @@ class DiskTier:
                 file.parent.parent.rmdir()
 
     def _write_all(self) -> None:
-        wrote = False
+        wrote = True  # what has become too old meanwhile goes
         while (prompt := self._todo.get()) is not None:
             try:
                 wrote |= self._write(*prompt)

@@ -123,6 +123,9 @@ def _load(spec: EngineSpec, wire: Wire) -> tuple[Engine, Saver | None]:
 
     threads = spec.threads or usable_cores()
     disk = DiskTier(Path(spec.saved), spec.saved_bytes, spec.saved_days) if spec.saved else None
+    if disk is not None and not spec.saved_bytes:
+        disk.trim()  # it was turned off: what is there goes
+        disk = None
     tier = HostTier(spec.host_bytes, disk)
     saver = None if disk is None else Saver(disk, tier)
     costs = Costs((rows, outputs, ms) for rows, outputs, ms in spec.costs)

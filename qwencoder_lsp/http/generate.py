@@ -47,7 +47,7 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         sampling=replace(OTHERS, seed=request.candidate) if request.candidate else Sampling(),
         index=request.candidate,
         workspace=_checked(request.workspace),
-        keep=len(prompt.tokens) - prompt.shares["typed"],
+        keep=0 if request.ahead and request.max_tokens else len(prompt.tokens) - prompt.shares["typed"],  # a suggestion is no text of the user's yet
         adapters=host.adapters.usual("completion", model),
     )
     start_event = Start(model.name, prompt.usage, render_ms, _digest(prompt.tokens), budget.prefix, budget.suffix, prompt.shares)

@@ -229,7 +229,7 @@ class ModelHost:
             known.costs if known else (),
             engine.max_context or (1 << 20),
             cache,
-            str(paths.prefixes_dir()) if engine.saved_mb else "",
+            str(paths.prefixes_dir()),
             engine.saved_mb << 20,
             engine.saved_days,
             (engine.memory_mb or 0) << 20,

@@ -94,3 +94,12 @@ async def test_with_no_directory_nothing_is_saved(model_05b: Path, tmp_path: Pat
     async with engine(model_05b, tmp_path, saved="") as ask:
         await ask()
     assert not (tmp_path / "saved").exists()
+
+
+async def test_where_saving_is_turned_off_what_was_saved_is_deleted(model_05b: Path, tmp_path: Path) -> None:
+    async with engine(model_05b, tmp_path) as ask:
+        await ask()
+    assert files(tmp_path)
+    async with engine(model_05b, tmp_path, saved_bytes=0) as ask:
+        assert (await ask()).restored_tokens == 0
+    assert not files(tmp_path)
