@@ -40,6 +40,11 @@ def models_dir() -> Path:
     return (home / "data" if home else Path(platformdirs.user_data_dir(APP, appauthor=False))) / "models"
 
 
+def adapters_dir() -> Path:
+    """Directory of the installed LoRA adapters; not created here."""
+    return models_dir().parent / "adapters"
+
+
 def batches_dir() -> Path:
     """Private directory of uploaded files and batches; not created here."""
     home = _home()
@@ -50,6 +55,11 @@ def cache_dir() -> Path:
     """Directory for what can be made again; not created here."""
     home = _home()
     return home / "cache" if home else Path(platformdirs.user_cache_dir(APP, appauthor=False))
+
+
+def prefixes_dir() -> Path:
+    """Private directory of computed prefixes by workspace; not created here."""
+    return cache_dir() / "prefixes"
 
 
 def log_dir() -> Path:

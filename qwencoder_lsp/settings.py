@@ -101,11 +101,18 @@ class Model(_Section):
     completion: str = Field("auto", description='Model for completion: a catalogue name, the path of a GGUF file, or "auto".', json_schema_extra=USER)
     chat: str = Field("auto", description='Model for review, fixes and chat: a name, a path, or "auto".', json_schema_extra=USER)
 
-    @field_validator("completion", "chat")
+    completion_adapter: str = Field(
+        "", description="LoRA adapter for completion: an installed one's name or a GGUF file, and :SCALE where it is not 1.", json_schema_extra=USER
+    )
+    chat_adapter: str = Field(
+        "", description="LoRA adapter for review, fixes and chat: the same; each is for the model of its role.", json_schema_extra=USER
+    )
+
+    @field_validator("completion", "chat", "completion_adapter", "chat_adapter")
     @classmethod
     def _file(cls, value: str) -> str:
         """A file is meant as seen from here; the gateway runs in another directory."""
-        named = "/" in value or os.sep in value or value.lower().endswith(".gguf")
+        named = "/" in value or os.sep in value or ".gguf" in value.lower()
         return str(Path(value).expanduser().absolute()) if named else value
 
 
@@ -124,6 +131,10 @@ class Engine(_Section):
     cache_mb: int | None = Field(
         None, ge=0, description="Memory for computed prefixes per model, in MB; empty: 1/16 of the machine's, 256 to 4096.", json_schema_extra=USER
     )
+    saved_mb: int = Field(
+        1024, ge=0, description="Disk for computed prefixes, so that a restart is warm, in MB; 0: nothing is saved.", json_schema_extra=USER
+    )
+    saved_days: float = Field(14.0, gt=0, le=3650, description="Delete saved prefixes that were not used for so many days.", json_schema_extra=USER)
     idle_unload_s: float = Field(600.0, ge=1, description="Unload a model after this many seconds without a request.", json_schema_extra=USER)
 
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from qwencoder_lsp.cli import batch, completion, models, review, service, trace, writing
+from qwencoder_lsp.cli import adapters, batch, completion, models, review, service, trace, writing
 from qwencoder_lsp.cli.bench import bench
 from qwencoder_lsp.cli.demo import demo
 from qwencoder_lsp.cli.doctor import doctor
@@ -32,6 +32,8 @@ app.add_typer(model_commands, name="models")
 trace_commands = typer.Typer(help="Look into completions: why this, why nothing.", epilog="Example: qwencoder-lsp trace last", no_args_is_help=True)
 app.add_typer(trace_commands, name="trace")
 app.add_typer(batch_commands, name="batch")
+adapter_commands = typer.Typer(help="LoRA adapters.", epilog="Example: qwencoder-lsp adapters add style.gguf", no_args_is_help=True)
+app.add_typer(adapter_commands, name="adapters")
 
 app.command(epilog="Example: qwencoder-lsp serve --port 11452")(service.serve)
 app.command(epilog="Example: qwencoder-lsp stop")(service.stop)
@@ -56,6 +58,9 @@ model_commands.command("pull", epilog="Example: qwencoder-lsp models pull qwenco
 model_commands.command("remove", epilog="Example: qwencoder-lsp models remove qwencoder-0.5b")(models.remove)
 model_commands.command("prune", epilog="Example: qwencoder-lsp models prune --dry-run")(models.prune)
 model_commands.command("verify", epilog="Example: qwencoder-lsp models verify")(models.verify)
+adapter_commands.command("list", epilog="Example: qwencoder-lsp adapters list")(adapters.list_adapters)
+adapter_commands.command("add", epilog="Example: qwencoder-lsp adapters add style.gguf --name style")(adapters.add)
+adapter_commands.command("remove", epilog="Example: qwencoder-lsp adapters remove style")(adapters.remove)
 model_commands.command("path", epilog="Example: qwencoder-lsp models path qwencoder-1.5b")(models.path)
 
 

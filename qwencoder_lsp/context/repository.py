@@ -6,6 +6,8 @@ Looks for `.git` on the disk once per directory; reads nothing.
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +33,15 @@ def locate(path: str | None, root: str | None) -> Place:
     if top is None:
         return Place("", file.name)
     return Place(top.name, file.relative_to(top).as_posix())
+
+
+@lru_cache(maxsize=64)
+def workspace_key(root: str | None) -> str:
+    """What stands for a workspace folder where its name is nobody's business: 32 hexadecimal digits, the same in each session of this user on this
+    machine. Empty without a folder."""
+    if root is None:
+        return ""
+    return hashlib.sha256(f"{Path.home()}@{platform.node()}:{root}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 @lru_cache(maxsize=4096)

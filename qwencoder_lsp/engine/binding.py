@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as lib
 
+from qwencoder_lsp.engine.architecture import Yarn
 from qwencoder_lsp.engine.devices import Device
 from qwencoder_lsp.engine.vocabulary import SpecialTokens
 from qwencoder_lsp.errors import EngineFailed, RequestError
@@ -211,6 +212,11 @@ _DEVICE_CALLS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
+def build_id() -> str:
+    """What KV bytes depend on besides the model: llama.cpp's version and back ends."""
+    return f"{version()} {build_info()}"
+
+
 class AbortFlag:
     """Breaks off a running decode from another thread: two bytes that llama.cpp looks at once per graph node.
 
@@ -250,14 +256,23 @@ class Model:
         self.vocabulary = Vocabulary(self.handle)
         self.abort_flag = AbortFlag()
 
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Memory of one cell of an f16 KV cache: keys and values of every layer."""
-        h = self.handle
-        architecture = _metadata(h, "general.architecture")
-        width = lib.llama_model_n_embd(h) // max(1, lib.llama_model_n_head(h))
-        sizes = [int(_metadata(h, f"{architecture}.attention.{name}_length") or width) for name in ("key", "value")]
-        return int(lib.llama_model_n_layer(h) * lib.llama_model_n_head_kv(h) * sum(sizes) * 2)
+    def metadata(self, key: str) -> str:
+        """The value of a key of the GGUF file as text; "" where there is none."""
+        return _metadata(self.handle, key)
+
+    def load_adapter(self, path: Path) -> Any:
+        """A handle of the LoRA adapter in that GGUF file, for `Context.set_adapters`. Raises RequestError when it is not made for this model."""
+        adapter = lib.llama_adapter_lora_init(self.handle, str(path).encode())
+        if not adapter:
+            raise RequestError(
+                f"{path.name} cannot be used as a LoRA adapter of {self.path.name}.",
+                "Use an adapter that was trained for this model, in GGUF format.",
+            )
+        return adapter
+
+    def free_adapter(self, adapter: Any) -> None:
+        """Free it; no context may have it set. Closing the model frees all."""
+        lib.llama_adapter_lora_free(adapter)
 
     def close(self) -> None:
         """Free the weights; every context must be closed before."""
@@ -267,11 +282,22 @@ class Model:
 class Context:
     """One KV memory on a model, shared by up to `n_seq` sequences; sequence ids are 0 to n_seq - 1.
 
-    n_outputs: most rows with logits in one decode. Where n_ctx exceeds what the model was trained for, positions are scaled by YaRN
-    (https://arxiv.org/abs/2309.00071), as Qwen2.5-Coder's model cards do for more than 32,768 tokens. Raises EngineFailed without the memory.
+    n_outputs: most rows with logits in one decode. yarn: how positions are scaled; None: as the model was trained. Raises EngineFailed without the
+    memory.
     """
 
-    def __init__(self, model: Model, *, n_ctx: int, n_seq: int, n_threads: int, n_ubatch: int, n_outputs: int, n_batch: int = 2048) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int,
+        n_seq: int,
+        n_threads: int,
+        n_ubatch: int,
+        n_outputs: int,
+        n_batch: int = 2048,
+        yarn: Yarn | None = None,
+    ) -> None:
         self._model = model  # keeps it alive
         self.vocabulary = model.vocabulary
         self.on_gpu = model.on_gpu
@@ -281,11 +307,10 @@ class Context:
         c.n_outputs_max = n_outputs  # the default reserves logits for each token of a batch: 0.3 GB with this vocabulary
         c.kv_unified = True  # without it seq_cp copies whole buffers
         c.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # without it foreign cells slow decode up to 2.5 times
-        trained = model.vocabulary.n_ctx_train
         self.rope = "native"
-        if trained and n_ctx > trained:
-            c.rope_scaling_type, c.rope_freq_scale, c.yarn_orig_ctx = lib.LLAMA_ROPE_SCALING_TYPE_YARN, trained / n_ctx, trained
-            self.rope = f"yarn {n_ctx / trained:g}"
+        if yarn:
+            c.rope_scaling_type, c.rope_freq_scale, c.yarn_orig_ctx = lib.LLAMA_ROPE_SCALING_TYPE_YARN, 1 / yarn.factor, yarn.original
+            self.rope = f"yarn {yarn.factor:g} over {yarn.original}"
         self._ctx = _init_context(model, c)
         self._memory = lib.llama_get_memory(self._ctx)
         self.n_ctx: int = lib.llama_n_ctx(self._ctx)
@@ -293,6 +318,7 @@ class Context:
         self.n_outputs = n_outputs
         self.n_threads = n_threads
         self.batch = Batch(c.n_batch)
+        self._adapters: tuple[tuple[Any, float], ...] = ()
         self._rows: dict[int, npt.NDArray[np.float32]] = {}  # views of rows of logits, by address: they are made slowly, and used for each token
         self.can_abort = self._install_abort()
 
@@ -322,6 +348,15 @@ class Context:
         if count != self.n_threads:
             lib.llama_set_n_threads(self._ctx, count, count)
             self.n_threads = count
+
+    def set_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
+        """Compute under these adapters (handles of Model.load_adapter, with their scales) from the next decode on. Raises EngineFailed."""
+        if tuple(adapters) == self._adapters:
+            return
+        handles = (lib.llama_adapter_lora_p_ctypes * len(adapters))(*(handle for handle, _ in adapters))
+        if lib.llama_set_adapters_lora(self._ctx, handles, len(adapters), (ctypes.c_float * len(adapters))(*(scale for _, scale in adapters))):
+            raise EngineFailed("llama.cpp does not take the LoRA adapter.", "See: qwencoder-lsp logs")
+        self._adapters = tuple(adapters)
 
     def length(self, sequence: int) -> int:
         """How many tokens of `sequence` the memory holds."""

@@ -2,7 +2,7 @@
 
 A block is the KV of BLOCK tokens; its key is a hash over the key of the block before it and its own tokens, beginning with a root that names
 the model, adapter, KV type and rope setting. So equal keys mean equal tokens from position 0 on under equal settings, and two prompts with a
-common prefix share its blocks. Knows nothing of llama.cpp; survives the unload of the model.
+common prefix share its blocks. Knows nothing of llama.cpp; survives the unload of the model. What is not here may be on disk, see disktier.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,14 @@ class Block:
     data: npt.NDArray[np.uint8]
 
 
+class Saved(Protocol):
+    """Where blocks may be that are not in memory; see disktier.DiskTier."""
+
+    def __len__(self) -> int: ...
+
+    def get(self, key: bytes, tokens: Ids) -> Block | None: ...
+
+
 def chain(root: bytes, tokens: Ids) -> list[bytes]:
     """The keys of all whole blocks of `tokens`."""
     keys = []
@@ -39,12 +48,21 @@ def chain(root: bytes, tokens: Ids) -> list[bytes]:
 
 
 class HostTier:
-    """At most `budget` bytes of blocks; the ones unused for longest go first, and of one prompt the last block before the first."""
+    """At most `budget` bytes of blocks; the ones unused for longest go first, and of one prompt the last block before the first.
 
-    def __init__(self, budget: int) -> None:
+    saved: where blocks are looked for that are not in memory.
+    """
+
+    def __init__(self, budget: int, saved: Saved | None = None) -> None:
         self.budget = budget
         self.used = 0
         self._blocks: OrderedDict[bytes, Block] = OrderedDict()
+        self._saved = saved
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing can be found here."""
+        return not self._blocks and not self._saved
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -55,6 +73,8 @@ class HostTier:
     def get(self, key: bytes, tokens: Ids) -> Block | None:
         """The block, if it is there and really is that of `tokens`."""
         block = self._blocks.get(key)
+        if block is None and self._saved and (block := self._saved.get(key, tokens)):
+            self.put(key, block.tokens, block.data)
         return block if block is not None and np.array_equal(block.tokens, tokens) else None
 
     def put(self, key: bytes, tokens: Ids, data: npt.NDArray[np.uint8]) -> None:

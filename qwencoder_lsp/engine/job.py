@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from qwencoder_lsp.engine.adapters import AdapterSet
 from qwencoder_lsp.engine.drafter import Drafter
 from qwencoder_lsp.engine.healing import BYTE_PREFIX
 from qwencoder_lsp.engine.kvpool import Sequence, common
@@ -43,13 +44,17 @@ class Guide(Filter, Protocol):
 class Job:
     """Rows of logits come in through `verify` and `score`; text leaves in Chunks."""
 
-    def __init__(self, request: Generate, arrival: int, piece: Callable[[int], bytes], arrived_ms: float | None = None) -> None:
-        """arrival: its place in the order of arrivals; arrived_ms: when it came in, by the clock of `now_ms`."""
+    def __init__(
+        self, request: Generate, arrival: int, piece: Callable[[int], bytes], arrived_ms: float | None = None, adapters: AdapterSet = ()
+    ) -> None:
+        """arrival: its place in the order of arrivals; arrived_ms: when it came in, by the clock of `now_ms`; adapters: those of the request."""
         self.request = request
+        self.adapters = adapters
         self.arrival = arrival
         self.arrived_ms = now_ms() if arrived_ms is None else arrived_ms
         self.sequence: Sequence | None = None
         self.lane = request.lane
+        self.root = b""  # what the KV in its sequence was made under
         self.guide: Guide | None = None
         self.output: list[int] = []
         self.scores: list[float] = []

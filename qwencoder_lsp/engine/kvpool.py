@@ -191,6 +191,13 @@ class KVPool:
         self._spill(sequence)
         self._drop(sequence)
 
+    def store(self, tokens: Ids, root: bytes) -> None:
+        """Copy what is held of the first whole blocks of `tokens` to host memory."""
+        held = [s for s in self._sequences if s.root == root]
+        if held:
+            best = max(held, key=lambda s: common(s.tokens, tokens))
+            self._copy_out(best, common(best.tokens, tokens))
+
     def spill(self) -> None:
         """Copy everything to host memory, before the memory goes."""
         for sequence in sorted(self._sequences, key=lambda s: s.used):
@@ -239,7 +246,7 @@ class KVPool:
 
     def _restore(self, sequence: Sequence, wanted: Ids) -> None:
         """Continue `sequence` along `wanted` with blocks from host memory."""
-        if self._tier is None or not len(self._tier):
+        if self._tier is None or self._tier.empty:
             return
         have = len(sequence.tokens)
         first = have // BLOCK
@@ -265,9 +272,12 @@ class KVPool:
         self._tier.touch(keys[: first + len(blocks)])
 
     def _spill(self, sequence: Sequence) -> None:
+        self._copy_out(sequence, len(sequence.tokens))
+
+    def _copy_out(self, sequence: Sequence, length: int) -> None:
         if self._tier is None:
             return
-        keys = chain(sequence.root, sequence.tokens)
+        keys = chain(sequence.root, sequence.tokens[:length])
         for i, key in enumerate(keys):
             if key not in self._tier:
                 start = i * BLOCK

@@ -35,6 +35,7 @@ from qwencoder_lsp.engine.protocol import (
     Unloaded,
     Vectors,
 )
+from qwencoder_lsp.engine.saving import Prompt, Saver
 from qwencoder_lsp.engine.scheduler import MAX_ABORTS, Plan, Scheduler, level
 from qwencoder_lsp.engine.step import Step
 from qwencoder_lsp.engine.threads import ForeignLoad, ThreadController
@@ -50,11 +51,22 @@ DEADLINE_CHECK_S = 0.2
 
 
 class Engine:
-    """One model's requests. `load` brings the model into memory; it is called at once, and again after an Unload. Raises EngineFailed."""
+    """One model's requests. `load` brings the model into memory; it is called at once, and again after an Unload. Raises EngineFailed.
 
-    def __init__(self, load: Callable[[Callable[[], None]], Lanes], costs: Costs, threads: int, send: Callable[[FromEngine], None]) -> None:
+    saver: keeps computed prefixes on disk; None: nothing is saved.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Callable[[], None]], Lanes],
+        costs: Costs,
+        threads: int,
+        send: Callable[[FromEngine], None],
+        saver: Saver | None = None,
+    ) -> None:
         self._load = load
         self._send = send
+        self._saver = saver
         self._costs = costs
         self._others = ForeignLoad()
         self._threads = ThreadController(threads, self._others.cores)
@@ -82,11 +94,12 @@ class Engine:
             self._wake.notify()
 
     def run(self) -> None:
-        """Work until Shutdown."""
+        """Work until Shutdown, then save what is worth it."""
         busy = False
         while True:
             for message, arrived_ms in self._messages(wait=not busy):
                 if isinstance(message, Shutdown):
+                    self._save()
                     return
                 self._receive(message, arrived_ms)
             busy = self._turn()
@@ -94,7 +107,8 @@ class Engine:
     def _messages(self, *, wait: bool) -> list[tuple[ToEngine, float]]:
         with self._wake:
             if wait and not self._inbox:
-                self._wake.wait(DEADLINE_CHECK_S if self._jobs else None)
+                due_s = self._saver.due_s if self._saver else None
+                self._wake.wait(DEADLINE_CHECK_S if self._jobs else due_s)
             messages = list(self._inbox)
             self._inbox.clear()
         return messages
@@ -121,6 +135,8 @@ class Engine:
                 self._fail(message.id, RequestError(f"The request cannot be used: {error}.", "Correct it."))
 
     def _admit(self, request: Generate | Embed, arrived_ms: float) -> None:
+        if self._saver and isinstance(request, Generate) and request.workspace:
+            self._saver.open(request.workspace)
         if isinstance(request, Generate) and request.document is not None and request.index == 0:
             for other in list(self._jobs.values()):
                 if other.request.document == request.document:
@@ -146,7 +162,7 @@ class Engine:
         if len(request.suffix) > MAX_SUFFIX:
             raise RequestError(f"At most {MAX_SUFFIX} tokens of the suffix can be looked for.", "Send fewer.")
         self._arrivals += 1
-        job = self._jobs[request.id] = Job(request, self._arrivals, lanes.vocabulary.piece, arrived_ms)
+        job = self._jobs[request.id] = Job(request, self._arrivals, lanes.vocabulary.piece, arrived_ms, lanes.adapters.choose(request.adapters))
         if request.priority is Priority.BACKGROUND and request.document is not None and self._threads.busy:
             self._end(job, "cancelled")  # work ahead of a user whose machine is needed for something else
 
@@ -181,13 +197,21 @@ class Engine:
         if self._costs.changed:
             self._costs.changed = False
             self._send(Calibrated(self._costs.points))
+        if self._saver and self._saver.due_s is not None and (self._unload_wanted or self._saver.due_s <= 0):
+            self._save()
         if self._unload_wanted and self.lanes is not None:
             tier = self.lanes.tier
             self.lanes.close()
             self.lanes = None
             gc.collect()  # what a model's objects hold is native memory, of which Python's collector sees nothing
             self._send(Unloaded(tier.used))
+        elif self.lanes is not None:
+            self.lanes.tidy()
         self._unload_wanted = False
+
+    def _save(self) -> None:
+        if self._saver:
+            self._saver.save(self.lanes.pools if self.lanes else {})
 
     def _run_plan(self, lanes: Lanes, plan: Plan) -> None:
         lane = lanes[plan.lane]
@@ -202,6 +226,7 @@ class Engine:
         if (foreign := self._others.poll()) is not None:
             self._threads.observe(foreign)
         lane.context.set_threads(self._threads.count)
+        lane.context.set_adapters([(adapter.handle, scale) for adapter, scale in plan.jobs[0].adapters])
         self._flag.clear()
         if not self._enter(plan, self._costs.now(step.rows + step.padding, step.outputs, step.attention)):
             return
@@ -300,7 +325,11 @@ class Engine:
     def _drop(self, job: Job) -> None:
         self._jobs.pop(job.request.id, None)
         if job.sequence is not None and self.lanes is not None:
-            self.lanes[job.lane].pool.release(job.sequence, job.request.document)
+            request, held = job.request, job.sequence.tokens
+            if self._saver and request.workspace:
+                prompt = Prompt(request.workspace, job.lane, job.root, held[: request.keep])
+                self._saver.note(prompt, request.document or "")
+            self.lanes[job.lane].pool.release(job.sequence, request.document)
             job.sequence = None
 
 

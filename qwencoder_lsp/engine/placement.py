@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from qwencoder_lsp.engine.job import Job
-from qwencoder_lsp.engine.lanes import BULK, Lane, Lanes
+from qwencoder_lsp.engine.lanes import Lane, Lanes
 from qwencoder_lsp.engine.scheduler import Plan, level
 from qwencoder_lsp.errors import QwencoderError
 
@@ -37,6 +37,7 @@ class Placement:
                 if not self._guide(lanes, job):
                     continue
                 lane = self._lane_for(lanes, job)
+                job.root = lane.root(job.adapters)
                 if job.lane in full or self._wait_for_prefix(lane, job):
                     continue
                 self._begin(lane, job)
@@ -58,32 +59,34 @@ class Placement:
     def _lane_for(self, lanes: Lanes, job: Job) -> Lane:
         """Its lane, made or made larger if need be; what runs in it then goes on from host memory. Raises RequestError, EngineFailed."""
         tokens = min(len(job.tokens) + job.request.max_tokens - len(job.output), lanes.most_tokens)
+        job.lane = lanes.choose(job.lane, tokens)
         if not lanes.room_in(job.lane, tokens):
-            job.lane = BULK
-            if not lanes.room_in(BULK, tokens):
+            before = lanes.pools.get(job.lane)
+            try:
+                lanes.grow(job.lane, tokens)
+            finally:
                 for other in self._jobs.values():
-                    if other.lane == BULK:
+                    if other.lane == job.lane and lanes.pools.get(job.lane) is not before:
                         other.sequence = None
-                lanes.grow(tokens)
         return lanes[job.lane]
 
     def _wait_for_prefix(self, lane: Lane, job: Job) -> bool:
         """Whether another request is just computing a prefix that this one needs too."""
         tokens = job.wanted
-        prefills = [j for j in self._jobs.values() if j.sequence is not None and j.lane == job.lane and j.remaining > 1]
+        prefills = [j for j in self._jobs.values() if j.sequence is not None and j.root == job.root and j.remaining > 1]
         urgent = [j for j in prefills if level(j.request.priority) <= level(job.request.priority)]
         if not urgent:
             return False
-        known = lane.pool.match(tokens, lane.root)
+        known = lane.pool.match(tokens, job.root)
         return any(j.shared(tokens) >= max(known, j.computed) + SHARED_WORTH for j in urgent)
 
     def _begin(self, lane: Lane, job: Job) -> None:
         reserve = min(job.request.max_tokens, RESERVE)
-        if not lane.pool.may_fit(job.wanted, lane.root, reserve) and not self._alone(job) and not self._less_urgent(job):
+        if not lane.pool.may_fit(job.wanted, job.root, reserve) and not self._alone(job) and not self._less_urgent(job):
             return
-        sequence = lane.pool.acquire(job.wanted, lane.root)
+        sequence = lane.pool.acquire(job.wanted, job.root)
         if sequence is None and self._take_from_another(lane, job, less_urgent=True):
-            sequence = lane.pool.acquire(job.wanted, lane.root)
+            sequence = lane.pool.acquire(job.wanted, job.root)
         if sequence is None:
             return
         job.begin(sequence)

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,11 @@ from qwencoder_lsp.errors import QwencoderError
 
 if TYPE_CHECKING:
     from qwencoder_lsp.engine.loop import Engine
+    from qwencoder_lsp.engine.saving import Saver
 
 log = logging.getLogger(__name__)
 
+EXIT_S = 2.5
 PREFILL_ROWS = 48  # rows of the step that prefill speed is told by
 
 
@@ -31,7 +34,9 @@ class EngineSpec:
     """What to load.
 
     n_ctx: tokens of the lane for completions; max_ctx: the most that a longer prompt may have (0: n_ctx). threads None: the cores this process
-    may use. costs: known points of the cost curves, which saves measuring them. host_bytes: most memory for computed prefixes.
+    may use. costs: known points of the cost curves, which saves measuring them. host_bytes: most memory for computed prefixes. saved: the directory
+    for those of workspaces ("": none), in which there may be saved_bytes, and nothing that was not used for saved_days. memory_limit: bytes for
+    weights and KV memory, 0 for what the machine has.
     """
 
     name: str
@@ -42,6 +47,10 @@ class EngineSpec:
     costs: tuple[tuple[int, int, float], ...] = ()
     max_ctx: int = 0
     host_bytes: int = 1 << 30
+    saved: str = ""
+    saved_bytes: int = 0
+    saved_days: float = 0.0
+    memory_limit: int = 0
 
 
 class Wire:
@@ -92,24 +101,33 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     spec = EngineSpec(**json.loads(sys.argv[1]))
     try:
-        engine = _load(spec, wire)
+        engine, saver = _load(spec, wire)
     except QwencoderError as error:
         wire.send(Failed(error.message, error.hint))
         sys.exit(1)
     threading.Thread(target=_read, args=(wire, engine), name="reader", daemon=True).start()
     engine.run()
+    if saver:
+        saver.finish()
     os._exit(0)  # freeing gigabytes page by page helps nobody
 
 
-def _load(spec: EngineSpec, wire: Wire) -> Engine:
+def _load(spec: EngineSpec, wire: Wire) -> tuple[Engine, Saver | None]:
     from qwencoder_lsp.engine import binding, calibrate
     from qwencoder_lsp.engine.costs import Costs
+    from qwencoder_lsp.engine.disktier import DiskTier
     from qwencoder_lsp.engine.hosttier import HostTier
     from qwencoder_lsp.engine.lanes import Lanes
     from qwencoder_lsp.engine.loop import Engine
+    from qwencoder_lsp.engine.saving import Saver
 
     threads = spec.threads or usable_cores()
-    tier = HostTier(spec.host_bytes)
+    disk = DiskTier(Path(spec.saved), spec.saved_bytes, spec.saved_days) if spec.saved else None
+    if disk is not None and not spec.saved_bytes:
+        disk.trim()  # it was turned off: what is there goes
+        disk = None
+    tier = HostTier(spec.host_bytes, disk)
+    saver = None if disk is None else Saver(disk, tier)
     costs = Costs((rows, outputs, ms) for rows, outputs, ms in spec.costs)
 
     def load(on_ready: Callable[[], None]) -> Lanes:
@@ -121,9 +139,10 @@ def _load(spec: EngineSpec, wire: Wire) -> Engine:
             max_ctx=max(spec.max_ctx, spec.n_ctx),
             tier=tier,
             on_ready=on_ready,
+            memory_limit=spec.memory_limit,
         )
 
-    engine = Engine(load, costs, threads, wire.send)
+    engine = Engine(load, costs, threads, wire.send, saver)
     lanes = engine.lanes
     assert lanes is not None
     costs.tiled = not lanes.model.on_gpu
@@ -141,7 +160,7 @@ def _load(spec: EngineSpec, wire: Wire) -> Engine:
         *(prefill, decode_speed, lanes.can_abort, binding.build_info()),
     )
     wire.send(Ready(info))
-    return engine
+    return engine, saver
 
 
 def _read(wire: Wire, engine: Engine) -> None:
@@ -151,6 +170,8 @@ def _read(wire: Wire, engine: Engine) -> None:
     except Exception:  # nobody could talk to us any more; the gateway starts another engine
         log.exception("the gateway cannot be understood")
         os._exit(1)
+    engine.post(Shutdown())
+    time.sleep(EXIT_S)  # for the step that runs to be broken off, and for prefixes to be saved
     os._exit(0)
 
 

@@ -20,7 +20,7 @@ from qwencoder_lsp.core.prompt import Stops
 
 HEADER = struct.Struct(">I")
 MAX_MESSAGE = 64 << 20
-TUPLES = ("tokens", "stop_tokens", "suffix", "inputs", "logprobs", "top", "scores", "cuts", "costs", "vectors")
+TUPLES = ("tokens", "stop_tokens", "suffix", "inputs", "logprobs", "top", "scores", "cuts", "costs", "vectors", "adapters")
 
 
 class Priority(IntEnum):
@@ -76,7 +76,9 @@ class Generate:
     copy. deadline_ms: end with reason "deadline" after this time in the
     engine, waiting included. suffix: the first tokens of the text behind the hole; where the answer arrives at them with a mean
     log-probability of at least suffix_min it ends before them, with reason "suffix". score_from: generate nothing, but report in Done the
-    log-probability of each of tokens[score_from:]. max_tokens 0 without it: only compute the prompt, so that it is warm.
+    log-probability of each of tokens[score_from:]. max_tokens 0 without it: only compute the prompt, so that it is warm. workspace: the KV of the
+    first `keep` tokens may be saved on disk under this name (32 hexadecimal digits), and what is saved there may be used; empty: neither.
+    adapters: files of LoRA adapters with their scales.
     """
 
     id: int
@@ -96,6 +98,9 @@ class Generate:
     suffix: tuple[int, ...] = ()
     suffix_min: float = -1.0
     score_from: int | None = None
+    workspace: str = ""
+    keep: int = 0
+    adapters: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,10 @@ def level(priority: Priority) -> int:
 
 @dataclass(slots=True)
 class Plan:
-    """One step on one lane. prefill: prompts with how many of their tokens. limit: most rows that a draft may add per request.
+    """One step on one lane, under one root: its rows are computed under the same adapters.
 
-    patient: it is not broken off for anything more urgent.
+    prefill: prompts with how many of their tokens. limit: most rows that a draft may add per request. patient: it is not broken off for anything
+    more urgent.
     """
 
     lane: str
@@ -102,9 +103,9 @@ class Scheduler:
         return self._costs.now(decode, decode) if decode else self._costs.now(LEAST_CHUNK)
 
     def _step(self, jobs: Sequence[Job], budget_ms: float | None) -> Plan:
-        lane = min(jobs, key=lambda j: (j.stepped_ms, j.arrival)).lane
-        here = [j for j in jobs if j.lane == lane]
-        plan = Plan(lane, level(here[0].request.priority), patient=any(j.aborts >= MAX_ABORTS for j in here))
+        first = min(jobs, key=lambda j: (j.stepped_ms, j.arrival))
+        here = [j for j in jobs if j.lane == first.lane and j.root == first.root]
+        plan = Plan(first.lane, level(here[0].request.priority), patient=any(j.aborts >= MAX_ABORTS for j in here))
         plan.decode = [j for j in here if j.remaining <= 1 and j.generates][: self._max_outputs]
         waiting = sorted((j for j in here if j not in plan.decode), key=self.order)
         room = self._max_rows - len(plan.decode)

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from qwencoder_lsp.context.gather import gather
 from qwencoder_lsp.context.pack import Pack
+from qwencoder_lsp.context.repository import workspace_key
 from qwencoder_lsp.context.split import Splits
 from qwencoder_lsp.core.prompt import Snippet
 from qwencoder_lsp.core.report import Reason, Timings
@@ -220,6 +221,7 @@ class Completer:
             max_prefix=settings.completion.max_prefix,
             max_suffix=settings.completion.max_suffix,
             near=reader is not None and not reader.done,
+            workspace=workspace_key(snapshot.root),
         )
 
     def _landed(self, flight: Flight, answer: Answer) -> None:

@@ -52,7 +52,8 @@ class CompleteRequest:
 
     ahead: work for what the user may do next, which waits for everything else. max_tokens 0: only read the prompt, so that it is warm.
     near: read no more of the surroundings than takes two seconds. candidate: 0 asks for the most probable answer, other numbers for others.
-    max_prefix, max_suffix: token budgets; None lets the gateway choose by the machine's measured speed.
+    max_prefix, max_suffix: token budgets; None lets the gateway choose by the machine's measured speed. workspace: 32 hexadecimal digits that stand
+    for the workspace, under which computed prefixes may be saved, since the parts went through the secret guard; empty: nothing is saved.
     """
 
     parts: PromptParts
@@ -66,6 +67,7 @@ class CompleteRequest:
     ahead: bool = False
     near: bool = False
     candidate: int = 0
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

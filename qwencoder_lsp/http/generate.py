@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from qwencoder_lsp.core.report import Timings, Usage
+from qwencoder_lsp.engine.disktier import WORKSPACE
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority, Sampling
 from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.errors import RequestError
@@ -46,6 +47,9 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         suffix=prompt.suffix if len(prompt.suffix) > 1 else (),
         sampling=replace(OTHERS, seed=request.candidate) if request.candidate else Sampling(),
         index=request.candidate,
+        workspace=_checked(request.workspace),
+        keep=0 if request.ahead and request.max_tokens else len(prompt.tokens) - prompt.shares["typed"],  # a suggestion is no text of the user's yet
+        adapters=host.adapters.usual("completion", chosen.model),
     )
     digest = _digest(prompt.tokens)
     start_event = Start(chosen.model.name, prompt.usage, render_ms, digest, budget.prefix, budget.suffix, prompt.shares, chosen.why)
@@ -74,6 +78,7 @@ async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, N
         priority=Priority[request.priority],
         document=request.document,
         constraint=Constraint("json_schema", request.json_schema) if request.json_schema else None,
+        adapters=host.adapters.usual("chat", chosen.model),
     )
     rendered = Start(chosen.model.name, Usage(prompt=len(tokens)), render_ms, why=chosen.why)
     async with aclosing(_run(engine, generate, rendered)) as events:
@@ -93,6 +98,13 @@ async def _run(engine: EngineProcess, request: Generate, rendered: Start) -> Asy
             else:
                 generate_ms = (time.perf_counter() - start) * 1000
                 yield _end(answer, rendered.usage, Timings(render=rendered.render_ms, generate=generate_ms, first_token=first))
+
+
+def _checked(workspace: str) -> str:
+    """It becomes the name of a directory."""
+    if workspace and not WORKSPACE.fullmatch(workspace):
+        raise RequestError("workspace must be 32 hexadecimal digits.", "Correct the request.")
+    return workspace
 
 
 def _digest(tokens: list[int]) -> str:

@@ -19,6 +19,7 @@ from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess, Running
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
 from qwencoder_lsp.gateway.protocol import ModelState
+from qwencoder_lsp.http.adapters import AdapterScales
 from qwencoder_lsp.models import calibration, choose, store
 from qwencoder_lsp.models.choose import Choice, Machine
 from qwencoder_lsp.models.store import InstalledModel
@@ -60,6 +61,7 @@ class ModelHost:
         self._ended = ended
         self._threads = settings.engine.threads or usable_cores()
         self._slots: dict[str, Slot] = {}
+        self.adapters = AdapterScales(settings, self.choose)
 
     def choose(self, role: str, requested: str, *, complex_task: bool = True) -> Choice:
         """The model that `requested` (a name, a path or "auto") means for `role` ("completion" or "chat"), and why.
@@ -216,7 +218,7 @@ class ModelHost:
 
     def _spec(self, slot: Slot) -> EngineSpec:
         assert slot.tokenizer is not None
-        engine, entry = self._settings.engine, slot.model.entry
+        engine = self._settings.engine
         trained = slot.tokenizer.n_ctx_train or engine.context
         known = calibration.load([slot.model], self._threads).get(slot.model.name)
         cache = min(MOST_CACHE, max(LEAST_CACHE, int(memory_bytes() * CACHE_SHARE))) if engine.cache_mb is None else engine.cache_mb << 20
@@ -227,8 +229,12 @@ class ModelHost:
             self._threads,
             engine.gpu_layers,
             known.costs if known else (),
-            min(engine.max_context or (1 << 20), max(trained, entry.context if entry else 0, entry.extended if entry else 0)),
+            engine.max_context or (1 << 20),
             cache,
+            str(paths.prefixes_dir()),
+            engine.saved_mb << 20,
+            engine.saved_days,
+            (engine.memory_mb or 0) << 20,
         )
 
     def _note(self, slot: Slot, event: EngineEvent) -> None:

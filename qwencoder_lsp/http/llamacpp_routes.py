@@ -99,6 +99,7 @@ async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan
     model = text_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
     request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
     return Plan(model, engine, tokenizer, candidates(asked, body.n))
 
@@ -107,6 +108,7 @@ async def _plan_infill(service: Service, body: InfillBody) -> Plan:
     model = fill_model(service, body.model or AUTO)
     engine, tokenizer = await service.host.load(model)
     request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     if body.temperature is None:
         request = replace(request, sampling=replace(request.sampling, temperature=0.0))
     budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + len(body.prompt))

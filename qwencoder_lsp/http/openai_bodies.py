@@ -1,7 +1,8 @@
 """The bodies of the OpenAI routes. Lenient: what we do not know is ignored, and null means not given. No meaning is attached to them here.
 
 Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cpp; ignore_eos (go on behind the model's end of text);
-speculate (false: draft no tokens); regex or guided_regex, and choice or guided_choice (what the answer must look like).
+speculate (false: draft no tokens); adapter (the name of a LoRA adapter, "NAME:SCALE", or "none") or lora (several, as in llama.cpp); regex or
+guided_regex, and choice or guided_choice (what the answer must look like).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
+
+from qwencoder_lsp.models.adapters import MOST_SCALE
 
 MAX_CHOICES = 128  # as at OpenAI
 MAX_INPUTS = 2048  # as at OpenAI
@@ -108,6 +111,13 @@ class ResponseFormat(Body):
     json_schema: JsonSchema | None = None
 
 
+class LoraScale(Body):
+    """One adapter of those that GET /lora-adapters lists."""
+
+    id: int = Field(ge=0)
+    scale: float = Field(ge=-MOST_SCALE, le=MOST_SCALE)
+
+
 class Sampled(Body):
     """What both kinds of completion take. The defaults of the sampling are Qwen's own recommendation."""
 
@@ -132,6 +142,8 @@ class Sampled(Body):
     choice: list[str] | None = Field(None, min_length=1, validation_alias=AliasChoices("choice", "guided_choice"))
     ignore_eos: bool = False
     speculate: bool = True
+    adapter: str = Field("", max_length=200)
+    lora: list[LoraScale] | None = Field(None, max_length=16)
 
 
 class CompletionBody(Sampled):

@@ -55,6 +55,7 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     chosen = _text_choice(service, body.model) if body.suffix is None else _fill_choice(service, body.model)
     engine, tokenizer = await service.host.load(chosen.model)
     request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
+    request = replace(request, adapters=service.host.adapters.chosen(body, "completion", chosen.model))
     if body.suffix is None:
         asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
     else:
@@ -83,6 +84,7 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     tokens = render_conversation(turns, tokenizer, tools.shown() if tools else ())
     limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
+    request = replace(request, adapters=service.host.adapters.chosen(body, "chat", chosen.model))
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
     if tools:
         if request.constraint and request.constraint.kind != "json_schema":

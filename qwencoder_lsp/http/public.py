@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from qwencoder_lsp import __version__
+from qwencoder_lsp.http.adapter_routes import adapter_routes
 from qwencoder_lsp.http.batch_routes import batch_routes
 from qwencoder_lsp.http.batch_runner import BatchRunner
 from qwencoder_lsp.http.batch_store import BatchStore
@@ -30,6 +31,7 @@ def public_app(service: Service, store: BatchStore, runner: BatchRunner) -> Fast
     app.include_router(dashboard_routes(service, downloads))
     app.include_router(openai_routes(service))
     app.include_router(llamacpp_routes(service))
+    app.include_router(adapter_routes(service))
     app.include_router(batch_routes(store, runner))
     describe(app)
     return app

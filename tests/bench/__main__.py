@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import beside, context, index, plumbing, soak, startup, swap
+from tests.bench import beside, context, index, plumbing, restart, soak, startup, swap
 from tests.bench.cursor import run as cursor
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
@@ -21,6 +21,7 @@ SMALL = {"startup": startup, "plumbing": plumbing, "swap": swap}
 LARGE = {
     "engine": engine,
     "soak": soak,
+    "restart": restart,
     "typing": typing,
     "fim": fim,
     "cursor": cursor,

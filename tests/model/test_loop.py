@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from qwencoder_lsp.engine import lanes as lanes_module
-from qwencoder_lsp.engine.costs import Costs
-from qwencoder_lsp.engine.hosttier import HostTier
-from qwencoder_lsp.engine.lanes import BULK, Lanes
-from qwencoder_lsp.engine.loop import MAX_JOBS, Engine
+from qwencoder_lsp.engine.lanes import BULK
+from qwencoder_lsp.engine.loop import MAX_JOBS
 from qwencoder_lsp.engine.protocol import (
     Cancel,
     Chunk,
@@ -21,83 +17,24 @@ from qwencoder_lsp.engine.protocol import (
     Done,
     Embed,
     Error,
-    FromEngine,
-    Generate,
     Loaded,
     Priority,
     Sampling,
-    Shutdown,
     Unload,
     Unloaded,
     Vectors,
 )
 from qwencoder_lsp.engine.step import Step
+from tests.model.running import CODE, Running, serving
 
 pytestmark = pytest.mark.model
-
-COSTS = ((1, 1, 29.0), (48, 1, 320.0))
-CODE = "".join(f"def scale_{i}(value):\n    return value * {i}\n\n\n" for i in range(120))
-
-
-class Running:
-    """An engine with what it sends."""
-
-    def __init__(self, engine: Engine, sent: queue.Queue[FromEngine]) -> None:
-        self.engine, self.sent = engine, sent
-        assert engine.lanes is not None
-        self.vocabulary = engine.lanes.vocabulary
-        self._ids = iter(range(1, 1000))
-
-    def tokens(self, text: str) -> tuple[int, ...]:
-        return tuple(self.vocabulary.tokenize(text))
-
-    def post(self, text: str | tuple[int, ...], max_tokens: int, **fields: object) -> int:
-        id = next(self._ids)
-        tokens = self.tokens(text) if isinstance(text, str) else text
-        self.engine.post(Generate(id, tokens, max_tokens, **fields))  # type: ignore[arg-type]  # the test's keywords
-        return id
-
-    def until(self, found: Callable[[FromEngine], bool]) -> list[FromEngine]:
-        """What is sent up to and with the first message that is meant."""
-        messages = []
-        while True:
-            messages.append(self.sent.get(timeout=300))
-            if found(messages[-1]):
-                return messages
-
-    def ends(self, *ids: int) -> dict[int, tuple[str, Done | Error]]:
-        """Text and end of each request."""
-        texts, ends = dict.fromkeys(ids, ""), dict[int, Done | Error]()
-        while len(ends) < len(ids):
-            message = self.sent.get(timeout=300)
-            if isinstance(message, Chunk) and message.id in texts:
-                texts[message.id] += message.text
-            elif isinstance(message, Done | Error) and message.id in texts:
-                ends[message.id] = message
-        return {id: (texts[id], ends[id]) for id in ids}
-
-    def end(self, id: int) -> tuple[str, Done]:
-        text, done = self.ends(id)[id]
-        assert isinstance(done, Done), done
-        return text, done
 
 
 @pytest.fixture
 def running(model_05b: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     monkeypatch.setattr(lanes_module, "BULK_CTX", 512)
-    tier, sent = HostTier(64 << 20), queue.Queue[FromEngine]()
-
-    def load(on_ready: Callable[[], None]) -> Lanes:
-        return Lanes(model_05b, gpu_layers=0, threads=2, n_ctx=512, max_ctx=2048, tier=tier, on_ready=on_ready)
-
-    engine = Engine(load, Costs(COSTS), 2, sent.put)
-    thread = threading.Thread(target=engine.run)
-    thread.start()
-    yield Running(engine, sent)
-    engine.post(Shutdown())
-    thread.join()
-    if engine.lanes:
-        engine.lanes.close()
+    with serving(model_05b) as engine:
+        yield engine
 
 
 def test_a_prompt_too_long_for_the_lane_makes_it_larger_and_what_runs_there_goes_on(running: Running) -> None:

@@ -239,6 +239,15 @@ async def test_a_truncated_catalogue_model_is_refused(home: Path) -> None:
             await collect(client.complete(CompleteRequest(PromptParts("a", ""), model="qwencoder-1.5b")))
 
 
+@pytest.mark.parametrize("workspace", ["../../etc", "ABCDEF" * 6, "0" * 31])
+async def test_the_key_of_a_workspace_can_be_no_path(script: Any, workspace: str) -> None:
+    script(default="x")
+    async with gateway() as client:
+        with pytest.raises(RequestError, match="32 hexadecimal digits"):
+            await collect(client.complete(fill("a", workspace=workspace)))
+        assert (await collect(client.complete(fill("a", workspace="0" * 32))))[0] == "x"
+
+
 async def test_a_prompt_that_cannot_fit_is_refused_by_name(script: Any) -> None:
     script(default="x")
     async with gateway(engine={"context": 512}) as client:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwencoder_lsp.context.repository import Place, locate
+from qwencoder_lsp.context.repository import Place, locate, workspace_key
 
 
 def file(path: Path) -> str:
@@ -35,3 +35,12 @@ def test_a_file_outside_of_both_is_known_by_its_name(tmp_path: Path) -> None:
 
 def test_a_document_that_is_not_on_disk_has_no_place() -> None:
     assert locate(None, "/srv") == Place("", "")
+
+
+def test_the_key_of_a_workspace_is_always_the_same_and_does_not_show_its_name() -> None:
+    one, two = workspace_key("/home/me/secret-project"), workspace_key("/home/me/other")
+    assert one == workspace_key("/home/me/secret-project")
+    assert one != two
+    assert len(one) == 32
+    assert bytes.fromhex(one)
+    assert workspace_key(None) == ""

@@ -54,6 +54,21 @@ def test_all_that_generate_share_a_step() -> None:
     assert plan.decode == jobs
 
 
+def test_rows_of_one_step_were_and_are_computed_under_the_same_adapters_and_each_set_has_its_turn() -> None:
+    jobs = [job(50, 49, reading=True) for _ in range(4)] + [job(300)]
+    for i, each in enumerate(jobs):
+        each.root = b"%d" % (i % 2)
+    turns = []
+    for now in range(1, 3):
+        plan = scheduler().plan(jobs)
+        assert plan
+        assert len({j.root for j in plan.jobs}) == 1
+        turns.append(plan.jobs[0].root)
+        for each in plan.jobs:
+            each.stepped_ms = float(now)
+    assert sorted(turns) == [b"0", b"1"]
+
+
 def test_a_prompt_that_comes_while_somebody_reads_is_cut_to_the_budget_of_a_step() -> None:
     s = scheduler()
     plan = s.plan([job(50, 49, reading=True), job(1700)])
