@@ -32,7 +32,7 @@ from qwencoder_lsp.core.outcome import Outcome
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 7
+PROTOCOL = 8
 SERVICE = "/service"  # under it, the routes of the HTTP service
 
 
