@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import NoReturn
 
 import typer
 
-from qwencoder_lsp.cli import batch, completion, models, review, service, trace, writing
+from qwencoder_lsp.cli import batch, completion, manage, models, review, service, trace, writing
 from qwencoder_lsp.cli.bench import bench
 from qwencoder_lsp.cli.demo import demo
 from qwencoder_lsp.cli.index import context, index, search
-from qwencoder_lsp.errors import QwencoderError, RequestError, SettingsError
+from qwencoder_lsp.errors import NotApplicable, QwencoderError, RequestError, SettingsError, to_wire
 
 app = typer.Typer(
     name="qwencoder-lsp",
@@ -29,6 +30,12 @@ app.add_typer(model_commands, name="models")
 trace_commands = typer.Typer(help="Look into completions: why this, why nothing.", epilog="Example: qwencoder-lsp trace last", no_args_is_help=True)
 app.add_typer(trace_commands, name="trace")
 app.add_typer(batch_commands, name="batch")
+manage_commands = typer.Typer(
+    help="The HTTP service in the background. Exit codes: 0 done, 1 failed, 2 not applicable or already so.",
+    epilog="Example: qwencoder-lsp manage start --wait",
+    no_args_is_help=True,
+)
+app.add_typer(manage_commands, name="manage")
 
 app.command(epilog="Example: qwencoder-lsp serve --port 11452")(service.serve)
 app.command(epilog="Example: qwencoder-lsp stop")(service.stop)
@@ -50,19 +57,33 @@ batch_commands.command("run", epilog="Example: qwencoder-lsp batch run questions
 model_commands.command("list", epilog="Example: qwencoder-lsp models list")(models.list_models)
 model_commands.command("pull", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b")(models.pull)
 model_commands.command("path", epilog="Example: qwencoder-lsp models path qwencoder-1.5b")(models.path)
+manage_commands.command("install", epilog="Example: qwencoder-lsp manage install --model qwencoder-1.5b --service")(manage.install)
+manage_commands.command("start", epilog="Example: qwencoder-lsp manage start --wait --timeout 60")(manage.start)
+manage_commands.command("stop", epilog="Example: qwencoder-lsp manage stop --wait")(manage.stop)
+manage_commands.command("restart", epilog="Example: qwencoder-lsp manage restart --model qwencoder-0.5b")(manage.restart)
+manage_commands.command("uninstall", epilog="Example: qwencoder-lsp manage uninstall --force")(manage.uninstall)
+
+# Their exit codes are 0 done, 1 failed, 2 not applicable or already so: what orchestrators act on.
+OPERATION = frozenset({"manage"})
 
 
 def run(arguments: list[str]) -> NoReturn:
     """Run a command and end the process with its exit code."""
+    operation = bool(OPERATION & set(arguments[:1]))
     try:
         app(arguments)
+    except NotApplicable as error:
+        _fail(error, 2, arguments)
     except (SettingsError, RequestError) as error:
-        _fail(error, 2)
+        _fail(error, 1 if operation else 2, arguments)
     except QwencoderError as error:
-        _fail(error, 1)
+        _fail(error, 1, arguments)
     sys.exit(0)
 
 
-def _fail(error: QwencoderError, code: int) -> NoReturn:
+def _fail(error: QwencoderError, code: int, arguments: list[str]) -> NoReturn:
+    """One sentence on stderr; an operation that was asked for JSON also says it on stdout."""
+    if OPERATION & set(arguments[:1]) and ("--json" in arguments or "json" in arguments):
+        print(json.dumps({"result": "unchanged" if code == 2 else "failed", "error": to_wire(error)}))
     print(f"qwencoder-lsp: {error}", file=sys.stderr)
     sys.exit(code)

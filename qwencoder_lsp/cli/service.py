@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from collections import deque
 from contextlib import aclosing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.cli.options import Json, Model, settings, with_gateway
-from qwencoder_lsp.errors import GatewayError, SettingsError
+from qwencoder_lsp.errors import GatewayError
 from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.client import GatewayClient
-from qwencoder_lsp.gateway.protocol import Listening, ListenRequest, Status
+from qwencoder_lsp.gateway.protocol import Listening, Status
 from qwencoder_lsp.observe import windows
+from qwencoder_lsp.operate import record
+from qwencoder_lsp.operate.background import listen_request
 from qwencoder_lsp.settings import Settings
-
-SHORTEST_KEY = 16
 
 
 def serve(
@@ -37,32 +34,10 @@ def serve(
 
 
 async def _serve(client: GatewayClient, chosen: Settings) -> None:
-    own = chosen.gateway
-    keys = api_keys(own.key_file, os.environ.get("QWENCODER_API_KEYS", ""))
-    request = ListenRequest(own.host, own.port, keys, own.key_concurrency if keys else 0, own.key_rate, own.max_body_mb)
-    async with aclosing(client.listen(request)) as events:
+    async with aclosing(client.listen(listen_request(chosen))) as events:
         async for event in events:
             if isinstance(event, Listening):
                 print(f"Serving on http://{event.address} (Ctrl-C ends it)\nDashboard: http://{event.address}/dashboard", flush=True)
-
-
-def api_keys(file: str, environment: str) -> tuple[str, ...]:
-    """The keys of a file, one per line with # for comments, and of a variable, separated by commas. Raises SettingsError."""
-    lines: list[str] = []
-    if file:
-        path = Path(file).expanduser()
-        try:
-            lines = path.read_text("utf-8").splitlines()
-            shared = sys.platform != "win32" and path.stat().st_mode & 0o077
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"gateway.key_file: {path} cannot be read ({error}).", "Correct the path.") from error
-        if shared:
-            raise SettingsError(f"gateway.key_file: others may read {path}.", f"Run: chmod 600 {path}")
-    found = [text.strip() for text in (*(line.partition("#")[0] for line in lines), *environment.split(","))]
-    keys = tuple(dict.fromkeys(key for key in found if key))
-    if short := sum(len(key) < SHORTEST_KEY for key in keys):
-        raise SettingsError(f"{short} of the API keys have fewer than {SHORTEST_KEY} characters.", "Make one with: openssl rand -hex 24")
-    return keys
 
 
 def stop() -> None:
@@ -80,6 +55,8 @@ def stop() -> None:
         return
     _wait_for_its_end()
     print(f"The gateway (process {pid}) has ended.")
+    if record.find_running():
+        print("The service in the background starts it again; to end that: qwencoder-lsp manage stop")
 
 
 def _wait_for_its_end() -> None:
