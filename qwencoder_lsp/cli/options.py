@@ -22,10 +22,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 
 
 def settings(model: str = "", root: Path | None = None, **sections: dict[str, Any]) -> Settings:
-    """The settings, with command-line options in the editor's place. Raises SettingsError on the first bad value."""
+    """The settings, with command-line options above all. Raises SettingsError on the first bad value."""
     if model:
         sections["model"] = {"completion": model, "chat": model}
-    return load(editor=sections, root=root, strict=True)[0]
+    return load(command_line=sections, root=root, strict=True)[0]
 
 
 def with_gateway(chosen: Settings, work: Callable[[GatewayClient], Awaitable[T]], *, start: bool = True) -> T:

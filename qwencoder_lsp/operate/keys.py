@@ -50,9 +50,7 @@ def load_keys(settings: Settings, environment: str) -> tuple[str, ...]:
     lines = _lines(path) if settings.gateway.key_file or path.exists() else []
     keys = tuple(dict.fromkeys(key for key in (*map(_key, lines), *(text.strip() for text in environment.split(","))) if key))
     if short := sum(len(key) < SHORTEST_KEY for key in keys):
-        raise SettingsError(
-            f"{short} of the API keys have fewer than {SHORTEST_KEY} characters.", "Make one with: qwencoder-lsp credentials create NAME"
-        )
+        raise SettingsError(f"{short} of the API keys are shorter than {SHORTEST_KEY} characters.", "Make one: qwencoder-lsp credentials create NAME")
     return keys
 
 

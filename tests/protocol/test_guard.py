@@ -138,7 +138,7 @@ async def test_a_connection_that_sends_no_request_is_closed(monkeypatch: pytest.
 
 def test_keys_come_from_a_private_file_and_the_environment(home: Path, tmp_path: Path) -> None:
     def api_keys(path: str, environment: str) -> tuple[str, ...]:
-        return load_keys(load(editor={"gateway": {"key_file": path}})[0], environment)
+        return load_keys(load(command_line={"gateway": {"key_file": path}})[0], environment)
 
     file = tmp_path / "keys"
     file.write_text(f"# the team\n{KEY}  # Ann\n\n{OTHER}\n")
