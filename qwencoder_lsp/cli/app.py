@@ -8,10 +8,14 @@ from typing import NoReturn
 
 import typer
 
-from qwencoder_lsp.cli import batch, completion, manage, models, review, service, trace, writing
+from qwencoder_lsp.cli import batch, completion, content, credentials, manage, models, review, service, trace, writing
 from qwencoder_lsp.cli.bench import bench
 from qwencoder_lsp.cli.demo import demo
 from qwencoder_lsp.cli.index import context, index, search
+from qwencoder_lsp.cli.info import info
+from qwencoder_lsp.cli.logs import logs
+from qwencoder_lsp.cli.status import status
+from qwencoder_lsp.cli.test import test
 from qwencoder_lsp.errors import NotApplicable, QwencoderError, RequestError, SettingsError, to_wire
 
 app = typer.Typer(
@@ -36,11 +40,19 @@ manage_commands = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(manage_commands, name="manage")
+credential_commands = typer.Typer(
+    help="API keys of the HTTP service.", epilog="Example: qwencoder-lsp credentials create laptop", no_args_is_help=True
+)
+app.add_typer(credential_commands, name="credentials")
+content_commands = typer.Typer(
+    help="Your models and prompt templates.", epilog="Example: qwencoder-lsp content execute rename --set name=total", no_args_is_help=True
+)
+app.add_typer(content_commands, name="content")
 
 app.command(epilog="Example: qwencoder-lsp serve --port 11452")(service.serve)
 app.command(epilog="Example: qwencoder-lsp stop")(service.stop)
-app.command(epilog="Example: qwencoder-lsp status --json")(service.status)
-app.command(epilog="Example: qwencoder-lsp logs --tail 50 --follow")(service.logs)
+app.command(epilog="Example: qwencoder-lsp status --format json")(status)
+app.command(epilog="Example: qwencoder-lsp logs --since 10m --follow")(logs)
 app.command(epilog="Example: qwencoder-lsp complete src/app.py:12:9 --json")(completion.complete)
 app.command(epilog="Example: qwencoder-lsp review --diff main --format github --fail-on error")(review.review)
 app.command(epilog="Example: qwencoder-lsp tests src/cart.py:12 --write --run 'python -m pytest -q'")(writing.tests)
@@ -62,9 +74,19 @@ manage_commands.command("start", epilog="Example: qwencoder-lsp manage start --w
 manage_commands.command("stop", epilog="Example: qwencoder-lsp manage stop --wait")(manage.stop)
 manage_commands.command("restart", epilog="Example: qwencoder-lsp manage restart --model qwencoder-0.5b")(manage.restart)
 manage_commands.command("uninstall", epilog="Example: qwencoder-lsp manage uninstall --force")(manage.uninstall)
+credential_commands.command("create", epilog="Example: qwencoder-lsp credentials create laptop")(credentials.create)
+credential_commands.command("list", epilog="Example: qwencoder-lsp credentials list --json")(credentials.list_keys)
+credential_commands.command("revoke", epilog="Example: qwencoder-lsp credentials revoke laptop")(credentials.revoke)
+content_commands.command("add", epilog="Example: qwencoder-lsp content add prompt rename rename.toml")(content.add)
+content_commands.command("list", epilog="Example: qwencoder-lsp content list --json")(content.list_content)
+content_commands.command("get", epilog="Example: qwencoder-lsp content get rename")(content.get)
+content_commands.command("remove", epilog="Example: qwencoder-lsp content remove rename")(content.remove)
+content_commands.command("execute", epilog="Example: qwencoder-lsp content execute rename --set name=total --file code=src/cart.py")(content.execute)
+app.command(epilog="Example: qwencoder-lsp info --json")(info)
+app.command("test", epilog="Example: qwencoder-lsp test smoke --json")(test)
 
 # Their exit codes are 0 done, 1 failed, 2 not applicable or already so: what orchestrators act on.
-OPERATION = frozenset({"manage"})
+OPERATION = frozenset({"manage", "status", "logs", "info", "test", "content", "credentials"})
 
 
 def run(arguments: list[str]) -> NoReturn:

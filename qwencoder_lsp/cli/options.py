@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ T = TypeVar("T")
 Model = Annotated[
     str, typer.Option("--model", envvar="QWENCODER_MODEL", help="Catalogue name or GGUF file; otherwise chosen automatically.", show_default=False)
 ]
+Format = Annotated[Literal["text", "json"], typer.Option("--format", help="How to print it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

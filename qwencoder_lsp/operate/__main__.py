@@ -21,7 +21,7 @@ from qwencoder_lsp.observe import log as log_file
 from qwencoder_lsp.operate import background, record
 from qwencoder_lsp.operate.record import Options, Running
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("qwencoder_lsp.operate")  # __name__ is "__main__" here
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         finally:
             lock.release()
     except QwencoderError as error:
-        log.exception("the service ends")
+        log.critical("the service ends: %s", error)
         if report:
             _say({"error": to_wire(error)})
         sys.exit(f"qwencoder-lsp: {error}")

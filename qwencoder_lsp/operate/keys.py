@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from qwencoder_lsp import paths
-from qwencoder_lsp.errors import RequestError, SettingsError
+from qwencoder_lsp.errors import NotApplicable, RequestError, SettingsError
 from qwencoder_lsp.gateway.protocol import HASHED_KEY
 from qwencoder_lsp.settings import Settings
 
@@ -62,14 +62,14 @@ def credentials(path: Path) -> list[Credential]:
 def create(path: Path, name: str) -> str:
     """Add a key to the file, which is made with mode 0600, and return it: it is nowhere else.
 
-    Raises RequestError for a name that cannot be one, or is taken; SettingsError when the file cannot be read or written.
+    Raises RequestError for a name that cannot be one, NotApplicable for one that is taken; SettingsError when the file cannot be read or written.
     """
     if not NAME.fullmatch(name):
         raise RequestError(f"{name!r} cannot be a key's name.", "Use letters, digits, and . _ - @.")
     with _locked(path):
         lines = _lines(path) if path.exists() else []
         if any(_credential(line).name == name for line in lines if _key(line)):
-            raise RequestError(f"There is a key {name} already.", f"Choose another name, or: qwencoder-lsp credentials revoke {name}")
+            raise NotApplicable(f"There is a key {name} already.", f"Choose another name, or: qwencoder-lsp credentials revoke {name}")
         key = PREFIX + secrets.token_urlsafe(32)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         _write(path, [*lines, f"{HASHED_KEY}{_digest(key)} # {name} {created}"])
