@@ -144,7 +144,9 @@ class Gateway(_Section):
     )
     port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=MACHINE)
     key_file: str = Field(
-        "", description="File with API keys, one per line; beside those in the environment variable QWENCODER_API_KEYS.", json_schema_extra=MACHINE
+        "",
+        description="File with API keys, one per line; empty: `api-keys` beside the settings file. Those in QWENCODER_API_KEYS count too.",
+        json_schema_extra=MACHINE,
     )
     key_concurrency: int = Field(
         32, ge=0, description="Requests that one API key may have running at once; 0: any number.", json_schema_extra=MACHINE

@@ -224,6 +224,11 @@ def test_pulling_a_wrong_local_file_fails_and_leaves_nothing(home: Path, tmp_pat
         ["models", "list"],
         ["models", "pull"],
         ["models", "path"],
+        ["info"],
+        ["test"],
+        *(["manage", verb] for verb in ("install", "start", "stop", "restart", "uninstall")),
+        *(["credentials", verb] for verb in ("create", "list", "revoke")),
+        *(["content", verb] for verb in ("add", "list", "get", "remove", "execute")),
     ],
 )
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
