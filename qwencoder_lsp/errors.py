@@ -17,7 +17,8 @@
     ├── IndexUnavailable     the index of a workspace cannot be opened or written
     ├── RequestError         the request itself is wrong (too long, bad schema)
     ├── AnswerError          the model's answer could not be used
-    └── StaleDocument        the document changed while the answer was made
+    ├── StaleDocument        the document changed while the answer was made
+    └── NotApplicable        there is nothing to do: it is so already, or what it is about is not there
 
 `message` says what happened in one sentence, `hint` what to do next. Edge packages map `code` to HTTP and LSP numbers.
 """
@@ -147,6 +148,12 @@ class StaleDocument(QwencoderError):
     """The document changed while the answer was made, so the answer was dropped."""
 
     code = "stale_document"
+
+
+class NotApplicable(QwencoderError):
+    """Nothing was done: things are as asked already, or what the command is about is not there."""
+
+    code = "not_applicable"
 
 
 def _tree(cls: type[QwencoderError]) -> dict[str, type[QwencoderError]]:

@@ -80,6 +80,18 @@ def history_file() -> Path:
     return (home / "data" if home else Path(platformdirs.user_state_dir(APP, appauthor=False))) / "history.sqlite"
 
 
+def service_dir() -> Path:
+    """The private directory for what is known of the installed and the running service, created with mode 0700.
+
+    Not the runtime directory: that goes with the login session, and the service stays. Raises GatewayError as `runtime_dir` does.
+    """
+    home = _home()
+    path = home / "service" if home else Path(platformdirs.user_state_dir(APP, appauthor=False)) / "service"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_private(path)
+    return path
+
+
 def config_file() -> Path:
     """The user's settings file, which need not exist."""
     home = _home()

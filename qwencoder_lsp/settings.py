@@ -1,13 +1,18 @@
 """The settings tree: one typed field per setting, each with a sentence and a scope.
 
-Order of precedence: editor (initializationOptions, workspace/configuration) > QWENCODER_* > project file > user file > default.
-A project's `.qwencoder.toml` may set only fields of scope "project": never the model, a command, a URL or a key.
+Order of precedence: command line > editor (initializationOptions, workspace/configuration) > QWENCODER_* > project file > user file > default.
 A bad value from an editor is reported and keeps its default; on the command line it raises SettingsError.
+
+Who may set a field is its scope. "project": also the project's `.qwencoder.toml`, and what the editor says for one workspace folder. "user": the
+editor, for all folders. "machine": only the user's own file, the environment and the command line, because many editors let a project's files
+fill in what they send to us, and we cannot see whose word it is: addresses, keys, and what is trusted. A model's file counts as such too; an
+editor may name a model of the catalogue.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,8 @@ else:
     import tomli as tomllib
 
 PROJECT_FILE = ".qwencoder.toml"
+LARGEST = {"user": 256 << 10, "project": 8 << 10}  # bytes of a file; reading 256 KB that are made to be slow takes tomllib minutes
+MACHINE: JsonDict = {"scope": "machine"}
 USER: JsonDict = {"scope": "user"}
 PROJECT: JsonDict = {"scope": "project"}
 
@@ -91,7 +98,7 @@ class Prompts(_Section):
     """Instruction prompts: `prompts/NAME.toml` in the user's settings directory takes the place of ours."""
 
     trusted: tuple[str, ...] = Field(
-        (), description="Workspace folders whose own prompts, .qwencoder/prompts/NAME.toml, are used.", json_schema_extra=USER
+        (), description="Workspace folders whose own prompts, .qwencoder/prompts/NAME.toml, are used.", json_schema_extra=MACHINE
     )
 
 
@@ -112,8 +119,7 @@ class Model(_Section):
     @classmethod
     def _file(cls, value: str) -> str:
         """A file is meant as seen from here; the gateway runs in another directory."""
-        named = "/" in value or os.sep in value or ".gguf" in value.lower()
-        return str(Path(value).expanduser().absolute()) if named else value
+        return str(Path(value).expanduser().absolute()) if _is_file(value) else value
 
 
 class Engine(_Section):
@@ -145,15 +151,19 @@ class Gateway(_Section):
         5.0, ge=0, le=86400, description="Seconds that the gateway stays after its last window has closed.", json_schema_extra=USER
     )
     host: str = Field(
-        "127.0.0.1", description="Address for `qwencoder-lsp serve`; any but a loopback address needs API keys.", json_schema_extra=USER
+        "127.0.0.1", description="Address for `qwencoder-lsp serve`; any but a loopback address needs API keys.", json_schema_extra=MACHINE
     )
-    port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=USER)
+    port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=MACHINE)
     key_file: str = Field(
-        "", description="File with API keys, one per line; beside those in the environment variable QWENCODER_API_KEYS.", json_schema_extra=USER
+        "",
+        description="File with API keys, one per line; empty: `api-keys` beside the settings file. Those in QWENCODER_API_KEYS count too.",
+        json_schema_extra=MACHINE,
     )
-    key_concurrency: int = Field(32, ge=0, description="Requests that one API key may have running at once; 0: any number.", json_schema_extra=USER)
-    key_rate: int = Field(0, ge=0, description="Requests per minute of one API key; 0: any number.", json_schema_extra=USER)
-    max_body_mb: int = Field(32, ge=1, le=1024, description="Largest body of an HTTP request, in MB.", json_schema_extra=USER)
+    key_concurrency: int = Field(
+        32, ge=0, description="Requests that one API key may have running at once; 0: any number.", json_schema_extra=MACHINE
+    )
+    key_rate: int = Field(0, ge=0, description="Requests per minute of one API key; 0: any number.", json_schema_extra=MACHINE)
+    max_body_mb: int = Field(32, ge=1, le=1024, description="Largest body of an HTTP request, in MB.", json_schema_extra=MACHINE)
 
     @field_validator("key_file")
     @classmethod
@@ -199,24 +209,34 @@ ENV_ALIASES = {
 ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT", "QWENCODER_API_KEYS"}  # read by paths.py, the scripted engine and `serve`
 
 
+MAY_SET = {"project": {"project"}, "editor": {"project", "user"}, "user": {"project", "user", "machine"}}  # source -> scopes
+
+
 def load(
     editor: dict[str, Any] | None = None,
     root: Path | None = None,
     env: dict[str, str] | None = None,
     strict: bool = False,
+    folder: dict[str, Any] | None = None,
+    command_line: dict[str, Any] | None = None,
 ) -> tuple[Settings, list[str]]:
     """The settings from all sources, and one sentence for each value that was refused (it keeps the next source's value).
 
     editor: what the editor sent, nested or with dotted keys, names in snake_case or camelCase. root: the workspace folder.
+    folder: what the editor says for that folder, in the same form; it may repeat what `editor` says, and otherwise set what a project may.
     strict: raise SettingsError on the first refused value instead.
     """
     problems: list[str] = []
     merged: dict[str, dict[str, Any]] = {}
+    sent = _flatten(editor or {})
+    own = {key: value for key, value in _flatten(folder or {}).items() if key not in sent or value != sent[key]}
     for source, leaves, may in (
         _file(paths.config_file(), "user", problems),
         _file(root / PROJECT_FILE, "project", problems) if root else ("", {}, ""),
         ("environment", _environment(dict(os.environ) if env is None else env, problems), "user"),
-        ("editor", _flatten(editor or {}), "user"),
+        ("editor", sent, "editor"),
+        ("editor, for this folder", own, "project"),
+        ("command line", _flatten(command_line or {}), "user"),
     ):
         for (section, field), value in leaves.items():
             problem = _refusal(section, field, value, may)
@@ -231,12 +251,31 @@ def load(
 
 def _file(path: Path, may: str, problems: list[str]) -> tuple[str, dict[tuple[str, str], Any], str]:
     try:
-        return str(path), _flatten(tomllib.loads(path.read_text("utf-8"))), may
+        return str(path), _flatten(tomllib.loads(_read(path, LARGEST[may]).decode())), may
     except FileNotFoundError:
         pass
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         problems.append(f"{path}: cannot be read ({error}); its settings are ignored.")
     return str(path), {}, may
+
+
+def _read(path: Path, largest: int) -> bytes:
+    """A plain file of sensible size. Raises OSError; what might never end, a device or a pipe, is not read."""
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is not a file")
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise OSError(f"it is larger than {largest >> 10} KB")
+    return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _is_file(model: str) -> bool:
+    return "/" in model or os.sep in model or ".gguf" in model.lower()  # an adapter's scale may follow
 
 
 def _flatten(tree: dict[str, Any]) -> dict[tuple[str, str], Any]:
@@ -279,19 +318,29 @@ def _parse(text: str) -> Any:
 
 
 def _refusal(section: str, field: str, value: Any, may: str) -> str:
-    """Why this value cannot be taken, or an empty string."""
+    """Why this value cannot be taken from a source of that kind, or an empty string."""
     info = Settings.model_fields.get(section)
     if info is None or not field:
-        return f"{section} is not a settings section (there are: {', '.join(Settings.model_fields)})."
+        return f"{_short(section)} is not a settings section (there are: {', '.join(Settings.model_fields)})."
     cls = info.annotation
     assert isinstance(cls, type) and issubclass(cls, _Section)
     if field not in cls.model_fields:
-        return f"{section}.{field} is not a setting (in {section}: {', '.join(cls.model_fields)})."
+        return f"{section}.{_short(field)} is not a setting (in {section}: {', '.join(cls.model_fields)})."
     extra = cls.model_fields[field].json_schema_extra
-    if may == "project" and not (isinstance(extra, dict) and extra["scope"] == "project"):
-        return f"{section}.{field} may not be set by a project."
+    assert isinstance(extra, dict)
+    if extra["scope"] not in MAY_SET[may]:
+        whose = "a project" if may == "project" else "an editor"
+        return f"{section}.{field} may not be set by {whose}; it belongs in {paths.config_file()}."
+    if may == "editor" and section == "model" and isinstance(value, str) and _is_file(value):
+        return f"{section}.{field}: an editor may name a model, but its file belongs in {paths.config_file()}."
     try:
         cls.model_validate({field: value})
     except ValidationError as error:
-        return f"{section}.{field} = {value!r}: {error.errors()[0]['msg']}."
+        return f"{section}.{field} = {_short(repr(value))}: {error.errors()[0]['msg']}."
     return ""
+
+
+def _short(text: str) -> str:
+    """What a file or an editor says may be long, and hold anything."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= 80 else f"{shown[:80]}..."

@@ -19,6 +19,8 @@ from qwencoder_lsp.settings import Settings
 MARKERS = ("<!-- settings -->", "<!-- /settings -->")
 PREFIX = "qwencoder"
 
+WHO = {"machine": "file", "user": "editor", "project": "project"}
+
 # The client reads these two itself, per document, so a `[python]` block can override them.
 PER_LANGUAGE = {"completion.enabled", "completion.automatic"}
 
@@ -37,7 +39,7 @@ EXTENSION_ONLY: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class SettingField:
-    """One setting. schema: its JSON schema without default and description; scope: "user" or "project"."""
+    """One setting. schema: its JSON schema without default and description; scope: "machine", "user" or "project"."""
 
     section: str
     name: str
@@ -65,13 +67,17 @@ def fields() -> Iterator[SettingField]:
             yield SettingField(section, name, raw["scope"], raw["default"], raw["description"], _flat(schema))
 
 
+def for_editors() -> Iterator[SettingField]:
+    """Those that an editor may set."""
+    return (field for field in fields() if field.scope != "machine")
+
+
 def readme_table() -> str:
     """The settings as a Markdown table, one row per setting."""
     rows = ["| Setting | Default | Who may set it | Meaning |", "| --- | --- | --- | --- |"]
     for field in fields():
         default = "not set" if field.default is None else f"`{json.dumps(field.default)}`"
-        who = "user, project" if field.scope == "project" else "user"
-        rows.append(f"| `{field.key}` | {default} | {who} | {field.description.replace('|', chr(92) + '|')} |")
+        rows.append(f"| `{field.key}` | {default} | {WHO[field.scope]} | {field.description.replace('|', chr(92) + '|')} |")
     return "\n".join(rows)
 
 
@@ -88,7 +94,7 @@ def vscode_properties() -> dict[str, dict[str, Any]]:
             "description": field.description,
             "scope": "machine" if field.scope == "user" else "language-overridable" if field.key in PER_LANGUAGE else "resource",
         }
-        for field in fields()
+        for field in for_editors()
     }
 
 
@@ -101,7 +107,7 @@ def settings_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            f"{PREFIX}.{field.camel_key}": {**field.schema, "default": field.default, "description": field.description} for field in fields()
+            f"{PREFIX}.{field.camel_key}": {**field.schema, "default": field.default, "description": field.description} for field in for_editors()
         },
     }
 

@@ -1,6 +1,7 @@
 """The command line. `qwencoder-lsp` alone is the language server on stdio; `app.py` lists the other commands.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings. Imports are late: the language server and --version must start fast.
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings; of operations (`app.OPERATION`):
+2 not applicable or already so. Imports are late: the language server and --version must start fast.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -18,14 +18,15 @@ T = TypeVar("T")
 Model = Annotated[
     str, typer.Option("--model", envvar="QWENCODER_MODEL", help="Catalogue name or GGUF file; otherwise chosen automatically.", show_default=False)
 ]
+Format = Annotated[Literal["text", "json"], typer.Option("--format", help="How to print it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def settings(model: str = "", root: Path | None = None, **sections: dict[str, Any]) -> Settings:
-    """The settings, with command-line options in the editor's place. Raises SettingsError on the first bad value."""
+    """The settings, with command-line options above all. Raises SettingsError on the first bad value."""
     if model:
         sections["model"] = {"completion": model, "chat": model}
-    return load(editor=sections, root=root, strict=True)[0]
+    return load(command_line=sections, root=root, strict=True)[0]
 
 
 def with_gateway(chosen: Settings, work: Callable[[GatewayClient], Awaitable[T]], *, start: bool = True) -> T:

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from qwencoder_lsp.engine.protocol import EngineInfo, Failed, FromEngine, Ready, Shutdown, ToEngine, decode, encode, read_frame
 from qwencoder_lsp.errors import QwencoderError
+from qwencoder_lsp.observe.log import to_stderr
 
 if TYPE_CHECKING:
     from qwencoder_lsp.engine.loop import Engine
     from qwencoder_lsp.engine.saving import Saver
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("qwencoder_lsp.engine.process")  # __name__ is "__main__" where it counts
 
 EXIT_S = 2.5
 PREFILL_ROWS = 48  # rows of the step that prefill speed is told by
@@ -98,7 +99,7 @@ def memory_bytes() -> int:
 def main() -> None:
     """Load the model, answer until the pipe closes."""
     wire = open_wire()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    to_stderr()
     spec = EngineSpec(**json.loads(sys.argv[1]))
     try:
         engine, saver = _load(spec, wire)

@@ -37,6 +37,7 @@ from qwencoder_lsp.engine.protocol import (
     encode,
 )
 from qwencoder_lsp.errors import EngineCrashed, EngineFailed, RequestError, from_wire
+from qwencoder_lsp.observe.log import rotate
 from qwencoder_lsp.paths import NEUTRAL, neutral_environment
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class EngineProcess:
         """
         module = "qwencoder_lsp.engine.scripted" if spec.name == "scripted" else "qwencoder_lsp.engine.process"
         log_file.parent.mkdir(parents=True, exist_ok=True)
+        rotate(log_file)
         with log_file.open("ab") as stderr:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

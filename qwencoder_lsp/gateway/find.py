@@ -24,6 +24,7 @@ from qwencoder_lsp.gateway.client import GatewayClient
 from qwencoder_lsp.gateway.http1 import LocalHttp, Streams
 from qwencoder_lsp.gateway.protocol import PROTOCOL
 from qwencoder_lsp.gateway.rendezvous import Address
+from qwencoder_lsp.observe.log import rotate
 from qwencoder_lsp.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,8 @@ async def _check(http: LocalHttp, address: Address) -> None:
     """Ask who is there, without the token: it must prove that it knows it before it gets any source text."""
     nonce = secrets.token_hex(16)
     try:
-        async with await http.send("GET", f"/qwencoder/hello?nonce={nonce}", anonymous=True) as reply:
+        # A gateway that is stopped still has its socket: the kernel connects, and nobody ever answers.
+        async with await asyncio.wait_for(http.send("GET", f"/qwencoder/hello?nonce={nonce}", anonymous=True), HELLO_S) as reply:
             hello = json.loads(await asyncio.wait_for(reply.body(), HELLO_S))
         given, protocol = str(hello["proof"]), hello["protocol"]
     except (GatewayError, asyncio.TimeoutError, ValueError, KeyError, TypeError) as error:
@@ -123,6 +125,7 @@ async def _check(http: LocalHttp, address: Address) -> None:
 async def _start(settings: Settings) -> GatewayClient:
     log_file = paths.log_dir() / "gateway.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
+    rotate(log_file)
     size = log_file.stat().st_size if log_file.exists() else 0
     new_group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # exists on Windows alone, where start_new_session does nothing
     with log_file.open("ab") as output:

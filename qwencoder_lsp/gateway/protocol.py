@@ -33,6 +33,7 @@ from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
 PROTOCOL = 8
+HASHED_KEY = "sha256:"  # an API key of ListenRequest that is given as the hex digits of its SHA-256
 SERVICE = "/service"  # under it, the routes of the HTTP service
 
 
@@ -104,8 +105,8 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListenRequest:
-    """Serve on TCP. keys: clients must send one of them; an address that other machines reach is refused without any. key_concurrency, key_rate:
-    requests of one key at once and per minute, 0 for any number."""
+    """Serve on TCP. keys: clients must send one of them, each plain or as HASHED_KEY; an address that other machines reach is refused without any.
+    key_concurrency, key_rate: requests of one key at once and per minute, 0 for any number."""
 
     host: str
     port: int

@@ -15,16 +15,16 @@ from typing import Any
 
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.gateway import rendezvous
+from qwencoder_lsp.observe.log import to_stderr
 from qwencoder_lsp.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("qwencoder_lsp.http")  # __name__ is "__main__" here
 
 
 def main() -> None:
     """Take the life lock, serve, clean up. Exit code 1 when another gateway lives or the socket cannot be made."""
     settings = Settings.model_validate_json(sys.stdin.read() or "{}")
-    logging.basicConfig(level=settings.log.level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    to_stderr(settings.log.level)
     try:
         lock = rendezvous.hold_life_lock()
     except QwencoderError as error:

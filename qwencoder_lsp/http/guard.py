@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from qwencoder_lsp.gateway.protocol import HASHED_KEY
 from qwencoder_lsp.http.failures import RETRY_AFTER_S, shape
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -30,8 +31,8 @@ MINUTE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """keys: whoever asks must send one of them; without any, nobody is asked for one. at_once, per_minute: requests of one key, or of all that have
-    none; 0 is no limit. body: bytes."""
+    """keys: whoever asks must send one of them, which are given plain or as HASHED_KEY; without any, nobody is asked for one.
+    at_once, per_minute: requests of one key, or of all that have none; 0 is no limit. body: bytes."""
 
     keys: tuple[str, ...] = ()
     at_once: int = 0
@@ -53,7 +54,7 @@ class Guard:
     def __init__(self, app: ASGIApp, limits: Limits, *, any_host: bool) -> None:
         """any_host: on addresses that other machines reach, where a key protects, names are not ours to know."""
         self._app, self._limits, self._any_host = app, limits, any_host
-        self._keys = [_digest(key) for key in limits.keys]
+        self._keys = [_known(key) for key in limits.keys]
         self._clients: dict[int, _Client] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,6 +136,10 @@ class _Body:
             if self._left < 0:
                 raise HTTPException(413, _too_large(self._limit))
         return message
+
+
+def _known(key: str) -> bytes:
+    return bytes.fromhex(key.removeprefix(HASHED_KEY)) if re.fullmatch(HASHED_KEY + "[0-9a-f]{64}", key) else _digest(key)
 
 
 def _digest(key: str) -> bytes:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SECTION = "qwencoder"
 FIRST_ANSWER_S = 5.0  # a client that never answers workspace/configuration gets its completions all the same
+MOST_SHOWN = 8
 EXTENSION_KEYS = frozenset({"command", "trace"})  # settings of the editor's extension, which share the section with ours
 
 
@@ -83,8 +84,8 @@ class Configuration:
         if root not in self._cache:
             from qwencoder_lsp import settings
 
-            section = self._sections.get(root, self._sections.get(None, {}))
-            loaded, problems = settings.load(editor={**self._options, **section}, root=Path(root) if root else None)
+            editor = {**self._options, **self._sections.get(None, {})}
+            loaded, problems = settings.load(editor=editor, folder=self._sections.get(root, {}), root=Path(root) if root else None)
             self._cache[root] = loaded
             self._report(problems)
         return self._cache[root]
@@ -93,7 +94,8 @@ class Configuration:
         fresh = [problem for problem in problems if problem not in self._reported]
         self._reported.update(fresh)
         if fresh:
-            self._editor.show(types.MessageType.Warning, "Qwen-Coder settings: " + " ".join(fresh))
+            more = f" And {len(fresh) - MOST_SHOWN} more." if len(fresh) > MOST_SHOWN else ""
+            self._editor.show(types.MessageType.Warning, "Qwen-Coder settings: " + " ".join(fresh[:MOST_SHOWN]) + more)
 
 
 def leaves(tree: Any) -> dict[str, Any]:

@@ -31,21 +31,34 @@ def setup(name: str, level: str = "INFO") -> Path:
     Where the directory cannot be written the log goes to standard error: a full or read-only disk must not stop the work.
     """
     path = paths.log_dir() / f"{name}.log"
-    handler: logging.Handler
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = _SharedFile(path)
+        handler: logging.Handler = _SharedFile(path)
     except OSError as error:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Lines())
-        logging.basicConfig(handlers=[handler], force=True)
+        to_stderr(level)
         logging.getLogger(__name__).warning("%s cannot be written (%s); the log goes to standard error", path, error.strerror)
-    else:
-        handler.setFormatter(_Lines())
-        logging.basicConfig(handlers=[handler], force=True)
+        return path
+    _send_to(handler, level)
+    return path
+
+
+def to_stderr(level: str = "INFO") -> None:
+    """The same lines on standard error: of a process whose native code writes there too, and which was given a log file for it."""
+    _send_to(logging.StreamHandler(), level)
+
+
+def rotate(path: Path) -> None:
+    """Move a log that has grown too long to "NAME.1", before a process is given it as its standard error."""
+    with suppress(OSError):  # it is not there, or on Windows another process has it open
+        if path.stat().st_size > MAX_BYTES:
+            path.replace(f"{path}.1")
+
+
+def _send_to(handler: logging.Handler, level: str) -> None:
+    handler.setFormatter(_Lines())
+    logging.basicConfig(handlers=[handler], force=True)
     logging.getLogger("pygls").setLevel(logging.WARNING)  # at INFO it logs whole messages
     set_level(level)
-    return path
 
 
 def set_level(level: str) -> None:

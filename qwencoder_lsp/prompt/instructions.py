@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from qwencoder_lsp.core.prompt import Message
@@ -50,6 +51,13 @@ class Instruction:
             ) from error
         return tuple(Message(role, text) for role, text in parts)
 
+    def placeholders(self) -> list[str]:
+        """The names of the values that the templates use. Raises SettingsError when one is no template."""
+        try:
+            return sorted({name for _, text in self._templates() for name in meta.find_undeclared_variables(_environment().parse(text))})
+        except jinja2.TemplateError as error:
+            raise SettingsError(f"The prompt file {self.name}.toml cannot be used ({error}).", "Correct it.") from error
+
     def _templates(self) -> list[tuple[str, str]]:
         return [(role, text) for role, text in (("system", self.system), ("user", self.user)) if text]
 
@@ -61,6 +69,11 @@ def instruction(name: str, folders: Sequence[Path] = ()) -> Instruction:
         if path.is_file():
             return _read(path)
     return _own(name)
+
+
+def from_file(path: Path) -> Instruction:
+    """The prompt in that file. Raises SettingsError when it is none."""
+    return _read(path)
 
 
 def names() -> list[str]:

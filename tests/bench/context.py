@@ -128,7 +128,7 @@ def _uses(text: str, root: Path, file: Path) -> list[tuple[int, int]]:
 
 
 async def _answers(root: Path, holes: list[Hole], options: argparse.Namespace, rng: random.Random) -> dict[str, list[str]]:
-    settings, _ = load(editor={"model": {"completion": options.model}, "completion": {"max_prefix": PREFIX, "max_suffix": SUFFIX}})
+    settings, _ = load(command_line={"model": {"completion": options.model}, "completion": {"max_prefix": PREFIX, "max_suffix": SUFFIX}})
     chunks = _chunks(root) if "bm25" in options.kinds else []
     indexer, surroundings = Indexer(root), Surroundings()
     indexer.scan()

@@ -216,7 +216,7 @@ async def _active(server: Ours) -> int:
     env = clean_environment() | {"QWENCODER_HOME": str(server.home)}
     process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
-    return int(json.loads(output)["active"])
+    return int(json.loads(output)["gateway"]["active"])
 
 
 def _second_name(model: Path, home: Path) -> Path:

@@ -18,7 +18,7 @@ from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, Event, 
 @asynccontextmanager
 async def gateway(**sections: dict[str, object]) -> AsyncIterator[GatewayClient]:
     """A client of the gateway of this QWENCODER_HOME, which is ended with the test."""
-    client = await connect(settings.load(editor=sections, strict=True)[0])
+    client = await connect(settings.load(command_line=sections, strict=True)[0])
     pid = (await client.status()).pid
     try:
         yield client

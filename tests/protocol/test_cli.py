@@ -113,7 +113,7 @@ def test_a_setting_from_the_environment_is_used(script: Any, file: Path, monkeyp
 
 
 def test_status_and_stop_without_a_gateway() -> None:
-    assert cli("status").returncode == 1
+    assert cli("status").returncode == 2
     stopped = cli("stop")
     assert (stopped.returncode, stopped.stdout) == (0, "No gateway is running.\n")
 
@@ -124,7 +124,7 @@ def test_serve_answers_over_http_status_shows_it_and_stop_ends_it() -> None:
         assert serving.stdout
         url = serving.stdout.readline().split()[2]
         assert httpx2.get(f"{url}/health").json()["completion_model"] == "scripted"
-        status = json.loads(cli("status", "--json").stdout)
+        status = json.loads(cli("status", "--json").stdout)["gateway"]
         assert url.endswith(status["listening"])
         stopped = cli("stop")
         assert stopped.returncode == 0
@@ -172,7 +172,7 @@ def test_a_taken_port_is_a_clear_error() -> None:
 def test_logs_are_shown_and_followed(script: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QWENCODER_GATEWAY_LINGER_S", "300")  # it ends when it is told to, and not before the log is followed
     script(default="x")
-    assert "no logs" in cli("logs").stdout
+    assert "no logs" in cli("logs").stderr
     cli("complete", f"{file}:2:5")
     assert "gateway" in cli("logs", "--tail", "5").stdout
     following = subprocess.Popen(
@@ -312,6 +312,11 @@ def test_a_licence_that_is_not_free_is_shown_before_anything_is_fetched(home: Pa
         ["models", "remove"],
         ["models", "prune"],
         ["models", "verify"],
+        ["info"],
+        ["test"],
+        *(["manage", verb] for verb in ("install", "start", "stop", "restart", "uninstall")),
+        *(["credentials", verb] for verb in ("create", "list", "revoke")),
+        *(["content", verb] for verb in ("add", "list", "get", "remove", "execute")),
     ],
 )
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:

@@ -11,10 +11,11 @@ import httpx2
 import openai
 import pytest
 
-from qwencoder_lsp.cli.service import api_keys
 from qwencoder_lsp.errors import RequestError, SettingsError
 from qwencoder_lsp.gateway.protocol import ListenRequest
 from qwencoder_lsp.http import wire
+from qwencoder_lsp.operate.keys import load_keys
+from qwencoder_lsp.settings import load
 from tests.protocol.fronts import front
 from tests.protocol.gateways import collect, gateway
 
@@ -135,13 +136,16 @@ async def test_a_connection_that_sends_no_request_is_closed(monkeypatch: pytest.
     server.close()
 
 
-def test_keys_come_from_a_private_file_and_the_environment(tmp_path: Path) -> None:
+def test_keys_come_from_a_private_file_and_the_environment(home: Path, tmp_path: Path) -> None:
+    def api_keys(path: str, environment: str) -> tuple[str, ...]:
+        return load_keys(load(command_line={"gateway": {"key_file": path}})[0], environment)
+
     file = tmp_path / "keys"
     file.write_text(f"# the team\n{KEY}  # Ann\n\n{OTHER}\n")
     file.chmod(0o600)
     assert api_keys(str(file), f"{'e' * 16}, {KEY}") == (KEY, OTHER, "e" * 16)
     assert api_keys("", "") == ()
-    with pytest.raises(SettingsError, match="fewer than 16"):
+    with pytest.raises(SettingsError, match="shorter than 16"):
         api_keys("", "short")
     file.chmod(0o644)
     with pytest.raises(SettingsError, match="others may read"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qwencoder_lsp.features.prompts import prompt
+from qwencoder_lsp.settings import load
 from tests.protocol.gateways import wait
 from tests.protocol.windows import Window, window
 
@@ -124,3 +126,49 @@ def test_a_projects_settings_file_counts_but_cannot_choose_the_model(tmp_path: P
         settings_file.write_text("")
         w.notify("textDocument/didSave", {"textDocument": {"uri": settings_file.as_uri()}})
         assert offers(w, uri)
+
+
+HOSTILE = {
+    "model": {"completion": "qwencoder-0.5b", "chat": "./evil.gguf"},
+    "gateway": {"host": "0.0.0.0", "port": 1, "keyFile": "keys"},
+    "prompts": {"trusted": ["/srv"]},
+    "command": ["./evil"],
+}
+REFUSED = ("model.completion", "model.chat", "gateway.host", "gateway.port", "gateway.key_file", "prompts.trusted")
+
+
+def test_a_folders_settings_from_the_editor_cannot_change_model_addresses_keys_or_trust(tmp_path: Path) -> None:
+    """As `.vscode/settings.json` would reach us through a client that does not hold workspace settings back."""
+    folder = (tmp_path / "project").as_uri()
+    with window(tmp_path, {"default": "1"}) as w:
+        w.answers["workspace/configuration"] = lambda p: [HOSTILE if item.get("scopeUri") == folder else {} for item in p["items"]]
+        w.initialize(PULLS, workspaceFolders=[{"uri": folder, "name": "project"}])
+        w.open("x = ", uri=f"{folder}/a.py")
+        assert offers(w, f"{folder}/a.py")
+        assert w.ready()["completion_model"] == "scripted"
+        shown = " ".join(message["message"] for message in w.all("window/showMessage"))
+    assert all(f"editor, for this folder: {name} may not be set by a project" in shown for name in REFUSED)
+
+
+def test_initialization_options_and_pushed_settings_cannot_change_addresses_keys_trust_or_a_models_file(tmp_path: Path) -> None:
+    hostile = {**HOSTILE, "model": {"completion": "/srv/project/evil.gguf", "chat": "./evil.gguf"}}
+    with window(tmp_path, {"default": "1"}) as w:
+        w.initialize(initializationOptions=hostile)
+        w.open("x = ")
+        assert offers(w)
+        w.notify("workspace/didChangeConfiguration", {"settings": {"qwencoder": hostile}})
+        assert offers(w)
+        assert w.ready()["completion_model"] == "scripted"
+        shown = " ".join(message["message"] for message in w.all("window/showMessage"))
+    assert all(name in shown for name in REFUSED)
+
+
+def test_a_project_cannot_make_its_own_prompts_trusted(home: Path, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    (root / ".qwencoder" / "prompts").mkdir(parents=True)
+    (root / ".qwencoder" / "prompts" / "review.toml").write_text("version = 1\nuser = 'HOSTILE {{ code }}'\n")
+    (root / ".qwencoder.toml").write_text(f"[prompts]\ntrusted = ['{root}', '.', '/']\n")
+    for sources in ({"root": root}, {"editor": {"prompts.trusted": [str(root)]}, "root": root}, {"folder": {"prompts": {"trusted": [str(root)]}}}):
+        chosen, problems = load(**sources, env={})
+        assert problems
+        assert "HOSTILE" not in prompt("review", str(root), chosen).user

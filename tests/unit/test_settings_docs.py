@@ -52,6 +52,12 @@ def test_a_workspace_cannot_set_in_vscode_what_a_project_file_may_not_set() -> N
     assert {key for key, entry in vscode_block().items() if entry["scope"] == "machine"} == user_only
 
 
+def test_no_editor_is_offered_what_only_the_machine_may_set() -> None:
+    machine = {f"qwencoder.{field.camel_key}" for field in settings_docs.fields() if field.scope == "machine"}
+    assert machine
+    assert not machine & (set(vscode_block()) | set(settings_docs.settings_schema()["properties"]))
+
+
 def test_an_optional_number_becomes_one_type_with_null() -> None:
     assert settings_docs.vscode_properties()["qwencoder.engine.threads"]["type"] == ["integer", "null"]
 

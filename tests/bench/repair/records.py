@@ -40,7 +40,7 @@ def items_of(options: argparse.Namespace) -> list[Item]:
 async def gateway(model: str, home: Path) -> AsyncIterator[tuple[GatewayClient, Settings]]:
     """A gateway of its own in `home`, with the shipped settings but for the model."""
     os.environ["QWENCODER_HOME"] = str(home)
-    chosen = settings.load(editor={"model": {"completion": model, "chat": model}}, env={}, strict=True)[0]
+    chosen = settings.load(command_line={"model": {"completion": model, "chat": model}}, env={}, strict=True)[0]
     client = await connect(chosen)
     pid = (await client.status()).pid
     try:

@@ -1,0 +1,1 @@
+"""Running the HTTP service in the background: start, stop, unit files, API keys, checks of an installed product."""
