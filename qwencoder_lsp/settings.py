@@ -137,6 +137,13 @@ class Gateway(_Section):
         "127.0.0.1", description="Address for `qwencoder-lsp serve`; any but a loopback address needs API keys.", json_schema_extra=USER
     )
     port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=USER)
+    ollama_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Second TCP port for clients that look for Ollama, whose own is 11434; empty: none.",
+        json_schema_extra=USER,
+    )
     key_file: str = Field(
         "", description="File with API keys, one per line; beside those in the environment variable QWENCODER_API_KEYS.", json_schema_extra=USER
     )

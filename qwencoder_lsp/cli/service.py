@@ -29,21 +29,24 @@ SHORTEST_KEY = 16
 def serve(
     host: Annotated[str, typer.Option(help="Address to serve on; others than loopback need API keys.", envvar="QWENCODER_HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", envvar="QWENCODER_PORT")] = 11452,
+    ollama_port: Annotated[int | None, typer.Option(help="Also serve on this port, for clients that look for Ollama on 11434.")] = None,
     model: Model = "",
 ) -> None:
     """Serve over HTTP until Ctrl-C: in the gateway that the editors use, which is started if it does not run."""
-    chosen = settings(model, gateway={"host": host, "port": port})
+    own = {"host": host, "port": port} | ({} if ollama_port is None else {"ollama_port": ollama_port})
+    chosen = settings(model, gateway=own)
     with_gateway(chosen, lambda client: _serve(client, chosen))
 
 
 async def _serve(client: GatewayClient, chosen: Settings) -> None:
     own = chosen.gateway
     keys = api_keys(own.key_file, os.environ.get("QWENCODER_API_KEYS", ""))
-    request = ListenRequest(own.host, own.port, keys, own.key_concurrency if keys else 0, own.key_rate, own.max_body_mb)
+    request = ListenRequest(own.host, own.port, keys, own.key_concurrency if keys else 0, own.key_rate, own.max_body_mb, own.ollama_port)
     async with aclosing(client.listen(request)) as events:
         async for event in events:
             if isinstance(event, Listening):
-                print(f"Serving on http://{event.address} (Ctrl-C ends it)\nDashboard: http://{event.address}/dashboard", flush=True)
+                also = f" and http://{event.ollama}" if event.ollama else ""
+                print(f"Serving on http://{event.address}{also} (Ctrl-C ends it)\nDashboard: http://{event.address}/dashboard", flush=True)
 
 
 def api_keys(file: str, environment: str) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
 """The bodies of the OpenAI routes. Lenient: what we do not know is ignored, and null means not given. No meaning is attached to them here.
 
 Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cpp; ignore_eos (go on behind the model's end of text);
-speculate (false: draft no tokens); regex or guided_regex, and choice or guided_choice (what the answer must look like).
+speculate (false: draft no tokens); regex or guided_regex, and choice or guided_choice (what the answer must look like); truncation (what happens to a
+prompt that is too long: an error, a gap in its middle, or what fits the route best); language (what the text is written in, where it does not show).
+Tabby's segments stand in the place of prompt and suffix.
 """
 
 from __future__ import annotations
@@ -75,6 +77,7 @@ def _biases(value: Any) -> Any:
 
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
+Truncation = Literal["error", "middle", "auto"]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -134,14 +137,57 @@ class Sampled(Body):
     speculate: bool = True
 
 
+class TabbySnippet(Body):
+    """A piece of another file, as Tabby's clients send it."""
+
+    filepath: str = ""
+    body: str
+
+
+class Segments(Body):
+    """What surrounds the cursor, as Tabby's clients send it (its OpenAPI document, `Segments`)."""
+
+    prefix: str
+    suffix: str = ""
+    filepath: str = ""
+    git_url: str = ""
+    declarations: list[TabbySnippet] = Field(default_factory=list)
+    relevant_snippets_from_changed_files: list[TabbySnippet] = Field(default_factory=list)
+    relevant_snippets_from_recently_opened_files: list[TabbySnippet] = Field(default_factory=list)
+
+    @property
+    def snippets(self) -> list[TabbySnippet]:
+        """All of them, the most useful ones first."""
+        return [*self.declarations, *self.relevant_snippets_from_changed_files, *self.relevant_snippets_from_recently_opened_files]
+
+
+TABBY_TOKENS = 64  # as Tabby's server has it; its clients name no limit
+
+
 class CompletionBody(Sampled):
     """POST /v1/completions. With `suffix`, even an empty one, the text between prompt and suffix is asked for."""
 
-    prompt: Texts
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["prompt"]}, {"required": ["segments"]}]})
+
+    prompt: Texts = Field(default_factory=list)
     suffix: str | None = None
+    segments: Segments | None = None
+    language: str = ""
+    truncation: Truncation = "error"
     max_tokens: int = Field(16, ge=0)
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_tabby(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("segments") is None:
+            if isinstance(value, dict) and value.get("prompt") is None:
+                raise PydanticCustomError("prompt", "prompt is missing")
+            return value
+        segments = value["segments"] if isinstance(value["segments"], dict) else {}
+        filled = {"prompt": segments.get("prefix"), "suffix": segments.get("suffix") or ""}
+        return {"max_tokens": TABBY_TOKENS, **value, **filled}
 
 
 class FillBody(CompletionBody):
@@ -205,6 +251,7 @@ class ChatMessage(Body):
 class ChatBody(Sampled):
     """POST /v1/chat/completions."""
 
+    truncation: Truncation = "error"
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
     logprobs: bool = False

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qwencoder_lsp.context.split import line_start
-from qwencoder_lsp.core.prompt import PromptParts, Stops
+from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.engine.protocol import Constraint, Generate, Priority, Sampling
 from qwencoder_lsp.engine.supervise import EngineProcess
 from qwencoder_lsp.errors import ModelMissing
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBody, Sampled
+from qwencoder_lsp.http.openai_fill import Made, fill, language_line
 from qwencoder_lsp.http.openai_tools import Toolbox, check_schemas, conversation, toolbox
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.store import InstalledModel
-from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import code_block, render_conversation
-from qwencoder_lsp.prompt.fim import render_fim
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
+from qwencoder_lsp.prompt.truncate import Dropped, shortened, shortened_conversation, too_long
 from qwencoder_lsp.settings import Settings
 
 CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
 CHAT_TOKENS = 4096  # a chat that names no limit; small models may repeat themselves for ever
+SHORT_ANSWER = 256  # tokens that such a chat must have room for
 BANNED = -100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0. tools: what the answers may call."""
+    """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0. tools: what the answers may call.
+    dropped: for each prompt, what of it was left out."""
 
     model: InstalledModel
     engine: EngineProcess
     tokenizer: SegmentTokenizer
     requests: tuple[Generate, ...]
     tools: Toolbox | None = None
+    dropped: tuple[tuple[Dropped, ...], ...] = ()
 
 
 async def plan_completion(service: Service, body: CompletionBody) -> Plan:
@@ -53,16 +56,16 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     engine, tokenizer = await service.host.load(model)
     request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     if body.suffix is None:
-        asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
+        made = [_continue(request, text, body, engine, tokenizer) for text in body.prompt]
     else:
         if body.temperature is None:  # there is one right text for a hole, or a few
             request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
-        asked = [_fill(request, text, body, engine, tokenizer) for text in body.prompt]
-    requests = candidates(asked, body.n)
+        made = [fill(request, text, body, engine, tokenizer) for text in body.prompt]
+    requests = candidates([asked for asked, _ in made], body.n)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
-    return Plan(model, engine, tokenizer, requests)
+    return Plan(model, engine, tokenizer, requests, dropped=tuple(dropped for _, dropped in made))
 
 
 async def plan_chat(service: Service, body: ChatBody) -> Plan:
@@ -75,8 +78,15 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     await _check_format(body)
     model = chat_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    tokens = render_conversation(turns, tokenizer, tools.shown() if tools else ())
-    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
+    shown, room = tools.shown() if tools else [], _room(engine)
+    tokens, dropped = render_conversation(turns, tokenizer, shown), tuple[Dropped, ...]()
+    reserved = body.max_tokens if body.max_tokens is not None else min(SHORT_ANSWER, room // 4)
+    if len(tokens) > room - reserved and body.truncation == "error":
+        raise too_long(len(tokens), room - reserved, reserved)
+    if len(tokens) > room - reserved:
+        kept, tokens, dropped = await asyncio.to_thread(shortened_conversation, turns, tokenizer, shown, room - reserved, body.truncation)
+        turns = [dict(turn) for turn in kept]
+    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, room - len(tokens))
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
     if tools:
@@ -84,7 +94,7 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
             raise FieldError("tools", "they cannot be combined with regex or choice.")
         answer = json.loads(request.constraint.value) if request.constraint else None
         request = replace(request, constraint=tools.constraint(tokenizer, answer))
-    return Plan(model, engine, tokenizer, candidates([request], body.n), tools)
+    return Plan(model, engine, tokenizer, candidates([request], body.n), tools, (dropped,))
 
 
 def fill_model(service: Service, field: str) -> InstalledModel:
@@ -131,13 +141,22 @@ def prompt_tokens(text: str | list[int], field: str, engine: EngineProcess, toke
     return tokens
 
 
-def _fill(request: Generate, text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> Generate:
-    if not isinstance(text, str):
-        raise FieldError("prompt", "with a suffix it must be text.")
-    cut = line_start(text, len(text))
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.max_tokens + len(text) - cut)
-    prompt = render_fim(PromptParts(text[:cut], body.suffix or "", typed=text[cut:]), tokenizer, budget, heal=request.constraint is None)
-    return replace(request, tokens=tuple(prompt.tokens), constraint=Constraint("heal", prompt.healed) if prompt.healed else request.constraint)
+def _room(engine: EngineProcess) -> int:
+    """Tokens of the longest prompt with its answer."""
+    return engine.info.max_ctx or engine.info.n_ctx
+
+
+def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> Made:
+    if body.language and isinstance(text, str):
+        text = language_line(body.language, text) + text
+    tokens = prompt_tokens(text, "prompt", engine, tokenizer, markup=True)
+    room = _room(engine) - body.max_tokens
+    if len(tokens) > room and body.truncation == "error":
+        raise too_long(len(tokens), room, body.max_tokens)
+    if room < 1:
+        raise FieldError("max_tokens", f"{body.max_tokens} tokens of answer leave no room for a prompt.", "Lower it.")
+    tokens, dropped = shortened(tokens, room, body.truncation)
+    return replace(request, tokens=tuple(tokens)), dropped
 
 
 def base_request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
