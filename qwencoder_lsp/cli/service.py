@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections import deque
 from contextlib import aclosing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.cli.options import Json, Model, settings, with_gateway
-from qwencoder_lsp.errors import GatewayError, SettingsError
+from qwencoder_lsp.errors import GatewayError
 from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.client import GatewayClient
+from qwencoder_lsp.gateway.keys import api_keys
 from qwencoder_lsp.gateway.protocol import Listening, ListenRequest, Status
 from qwencoder_lsp.observe import windows
 from qwencoder_lsp.settings import Settings
-
-SHORTEST_KEY = 16
 
 
 def serve(
@@ -35,7 +32,7 @@ def serve(
     """Serve over HTTP until Ctrl-C: in the gateway that the editors use, which is started if it does not run."""
     own = {"host": host, "port": port} | ({} if ollama_port is None else {"ollama_port": ollama_port})
     chosen = settings(model, gateway=own)
-    with_gateway(chosen, lambda client: _serve(client, chosen))
+    with_gateway(chosen, lambda client: _serve(client, chosen), local=True)
 
 
 async def _serve(client: GatewayClient, chosen: Settings) -> None:
@@ -49,25 +46,6 @@ async def _serve(client: GatewayClient, chosen: Settings) -> None:
                 print(f"Serving on http://{event.address}{also} (Ctrl-C ends it)\nDashboard: http://{event.address}/dashboard", flush=True)
 
 
-def api_keys(file: str, environment: str) -> tuple[str, ...]:
-    """The keys of a file, one per line with # for comments, and of a variable, separated by commas. Raises SettingsError."""
-    lines: list[str] = []
-    if file:
-        path = Path(file).expanduser()
-        try:
-            lines = path.read_text("utf-8").splitlines()
-            shared = sys.platform != "win32" and path.stat().st_mode & 0o077
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"gateway.key_file: {path} cannot be read ({error}).", "Correct the path.") from error
-        if shared:
-            raise SettingsError(f"gateway.key_file: others may read {path}.", f"Run: chmod 600 {path}")
-    found = [text.strip() for text in (*(line.partition("#")[0] for line in lines), *environment.split(","))]
-    keys = tuple(dict.fromkeys(key for key in found if key))
-    if short := sum(len(key) < SHORTEST_KEY for key in keys):
-        raise SettingsError(f"{short} of the API keys have fewer than {SHORTEST_KEY} characters.", "Make one with: openssl rand -hex 24")
-    return keys
-
-
 def stop() -> None:
     """End the gateway and its engines. Editors start it again at their next request."""
 
@@ -77,7 +55,7 @@ def stop() -> None:
         return pid
 
     try:
-        pid = with_gateway(settings(), run, start=False)
+        pid = with_gateway(settings(), run, start=False, local=True)
     except GatewayError:
         print("No gateway is running.")
         return

@@ -14,8 +14,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import PlainTextResponse, Response
 
-from qwencoder_lsp.engine.protocol import Chunk, Done
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.engine.protocol import Chunk, Done, Engine
 from qwencoder_lsp.errors import QwencoderError, RequestError
 from qwencoder_lsp.http.candidates import answers
 from qwencoder_lsp.http.downloads import Downloads
@@ -232,7 +231,7 @@ def _row(model: InstalledModel) -> Dict:
     }
 
 
-def _loaded(service: Service, model: InstalledModel, engine: EngineProcess) -> Dict:
+def _loaded(service: Service, model: InstalledModel, engine: Engine) -> Dict:
     row = _row(model)
     del row["modified_at"]
     expires = datetime.fromtimestamp(time.time() + service.settings.engine.idle_unload_s, timezone.utc).isoformat()

@@ -9,8 +9,7 @@ from dataclasses import replace
 from qwencoder_lsp.context.split import line_start
 from qwencoder_lsp.core.languages import language
 from qwencoder_lsp.core.prompt import PromptParts, Snippet
-from qwencoder_lsp.engine.protocol import Constraint, Generate
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.engine.protocol import Constraint, Engine, Generate
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.openai_bodies import CompletionBody
@@ -25,7 +24,7 @@ TELLING = 200  # code points of a text that shows what language it is in
 Made = tuple[Generate, tuple[Dropped, ...]]
 
 
-def fill(request: Generate, text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> Made:
+def fill(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
     """`request` with the prompt that asks for what belongs between `text` and the body's suffix. Raises QwencoderError."""
     if not isinstance(text, str):
         raise FieldError("prompt", "with a suffix it must be text.")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qwencoder_lsp.core.prompt import Stops
-from qwencoder_lsp.engine.protocol import Constraint, Generate, Priority, Sampling
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.engine.protocol import Constraint, Engine, Generate, Priority, Sampling
 from qwencoder_lsp.errors import ModelMissing
 from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBody, Sampled
 from qwencoder_lsp.http.openai_fill import Made, fill, language_line
 from qwencoder_lsp.http.openai_tools import Toolbox, check_schemas, conversation, toolbox
@@ -37,7 +37,7 @@ class Plan:
     dropped: for each prompt, what of it was left out."""
 
     model: InstalledModel
-    engine: EngineProcess
+    engine: Engine
     tokenizer: SegmentTokenizer
     requests: tuple[Generate, ...]
     tools: Toolbox | None = None
@@ -99,12 +99,12 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
 
 def fill_model(service: Service, field: str) -> InstalledModel:
     """The model that `field` means for filling in the middle. Raises ModelError."""
-    return service.host.choose("completion", _named(service.settings, field, service.settings.model.completion))
+    return service.host.choose("completion", named(service.settings, field, service.settings.model.completion))
 
 
 def text_model(service: Service, field: str) -> InstalledModel:
     """The model that `field` means for continuing text: the one for completion where there is one, otherwise any. Raises ModelError."""
-    name = _named(service.settings, field, service.settings.model.completion)
+    name = named(service.settings, field, service.settings.model.completion)
     if name == AUTO:
         try:
             return service.host.choose("completion", name)
@@ -115,25 +115,31 @@ def text_model(service: Service, field: str) -> InstalledModel:
 
 def chat_model(service: Service, field: str) -> InstalledModel:
     """The model that `field` means for a conversation. Raises ModelError."""
-    return service.host.choose("chat", _named(service.settings, field, service.settings.model.chat))
+    return service.host.choose("chat", named(service.settings, field, service.settings.model.chat))
 
 
-def _named(settings: Settings, field: str, own: str) -> str:
-    """What `field` means: the service's own choice, or a name of the catalogue. Only the service's owner chooses files by path."""
+def named(settings: Settings, field: str, own: str) -> str:
+    """What `field` means: the service's own choice, or a name of the catalogue. Only the service's owner chooses files by path.
+
+    Raises ModelUnknown."""
     if field in ("", AUTO):
         return own
+    if field == REMOTE.name:
+        return field
     for setting in (settings.model.completion, settings.model.chat):
         if setting != AUTO and field in (setting, Path(setting).stem):
             return setting
     return find(field).name
 
 
-def prompt_tokens(text: str | list[int], field: str, engine: EngineProcess, tokenizer: SegmentTokenizer, *, markup: bool) -> list[int]:
+def prompt_tokens(text: str | list[int], field: str, engine: Engine, tokenizer: SegmentTokenizer, *, markup: bool) -> list[int]:
     """The tokens of one prompt: ids as they are, text with special tokens in it if `markup`. Raises FieldError for none."""
     if isinstance(text, str):
         tokens = tokenizer.tokenize_markup(text) if markup else tokenizer.tokenize(text)
     else:
         tokens = text
+        if tokens and not engine.info.n_vocab:
+            raise FieldError(field, "the model runs elsewhere, and its vocabulary is not known here.", "Send text.")
         if tokens and not (min(tokens) >= 0 and max(tokens) < engine.info.n_vocab):
             raise FieldError(field, f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
     if not tokens:
@@ -141,12 +147,12 @@ def prompt_tokens(text: str | list[int], field: str, engine: EngineProcess, toke
     return tokens
 
 
-def _room(engine: EngineProcess) -> int:
+def _room(engine: Engine) -> int:
     """Tokens of the longest prompt with its answer."""
     return engine.info.max_ctx or engine.info.n_ctx
 
 
-def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> Made:
+def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
     if body.language and isinstance(text, str):
         text = language_line(body.language, text) + text
     tokens = prompt_tokens(text, "prompt", engine, tokenizer, markup=True)
@@ -159,8 +165,11 @@ def _continue(request: Generate, text: str | list[int], body: CompletionBody, en
     return replace(request, tokens=tuple(tokens)), dropped
 
 
-def base_request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
+def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
     """What all choices have in common; without a prompt. top_logprobs None: the answer shows no log-probabilities at all."""
+    if not engine.info.n_vocab and (body.logit_bias or top_logprobs is not None):
+        name = "logit_bias" if body.logit_bias else "logprobs"
+        raise FieldError(name, "the model runs elsewhere, and its vocabulary is not known here.", "Leave it out.")
     if any(not 0 <= token < engine.info.n_vocab for token in body.logit_bias):
         raise FieldError("logit_bias", f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
     end = tuple(sorted(tokenizer.special.end))

@@ -20,6 +20,7 @@ from qwencoder_lsp.http.openai_routes import openai_routes
 from qwencoder_lsp.http.openapi import describe
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.tabby_routes import tabby_routes
+from qwencoder_lsp.http.window_routes import team_app
 
 
 def public_app(service: Service, store: BatchStore, runner: BatchRunner) -> FastAPI:
@@ -35,5 +36,6 @@ def public_app(service: Service, store: BatchStore, runner: BatchRunner) -> Fast
     app.include_router(ollama_routes(service, downloads))
     app.include_router(tabby_routes(service))
     app.include_router(batch_routes(store, runner))
+    app.mount("/qwencoder", team_app(service))
     describe(app)
     return app

@@ -11,8 +11,8 @@ import httpx2
 import openai
 import pytest
 
-from qwencoder_lsp.cli.service import api_keys
 from qwencoder_lsp.errors import RequestError, SettingsError
+from qwencoder_lsp.gateway.keys import api_keys
 from qwencoder_lsp.gateway.protocol import ListenRequest
 from qwencoder_lsp.http import wire
 from tests.protocol.fronts import front
