@@ -249,8 +249,9 @@ class ChatMessage(Body):
 
 
 class ChatBody(Sampled):
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions. n_predict 0: only read the conversation, as llama.vim does while an instruction is typed."""
 
+    n_predict: int | None = Field(None, ge=-1)
     truncation: Truncation = "error"
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))

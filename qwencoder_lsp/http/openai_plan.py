@@ -87,6 +87,7 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
         kept, tokens, dropped = await asyncio.to_thread(shortened_conversation, turns, tokenizer, shown, room - reserved, body.truncation)
         turns = [dict(turn) for turn in kept]
     limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, room - len(tokens))
+    limit = 0 if body.n_predict == 0 else limit
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
     if tools:
