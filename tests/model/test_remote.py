@@ -71,7 +71,7 @@ def test_ghost_text_with_confidence_comes_to_the_editor(url: str, tmp_path: Path
         w.initialize()
         w.open("def add(a, b):\n    return a \n\n\nprint(add(1, 2))\n")
         items = w.inline(1, 13, kind=INVOKED)["items"]
-        assert "+ b" in items[0]["insertText"]
+        assert "+ b" in " ".join(items[0]["insertText"].split()), "whatever spaces a model without healing writes"
         record = w.request("qwencoder/trace", {"limit": 1})[0]
         assert record["model"] == "remote"
         for line in range(5, 25):  # a line typed, key by key
