@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
-from starlette.responses import Response
 
 from qwencoder_lsp import __version__
 from qwencoder_lsp.http.models_routes import health_of
@@ -48,9 +47,9 @@ def tabby_routes(service: Service) -> APIRouter:
             "version": {"build_date": "", "build_timestamp": "", "git_sha": "", "git_describe": f"qwencoder-lsp {__version__}"},
         }
 
-    @router.post("/events", status_code=200)
-    async def events(body: EventBody) -> Response:
+    @router.post("/events")
+    async def events(body: EventBody) -> Dict:
         """Accepted, and not kept: what a user does with a suggestion is nobody's business here."""
-        return Response()
+        return {}
 
     return router
