@@ -12,16 +12,22 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from qwencoder_lsp.context.test_files import TestFile
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
+from qwencoder_lsp.core.report import Timings
 from qwencoder_lsp.core.results import Review
-from qwencoder_lsp.core.text import Snapshot
+from qwencoder_lsp.core.text import Snapshot, Span, apply_edits
+from qwencoder_lsp.errors import AnswerError
 from qwencoder_lsp.features import review as reviewing
-from qwencoder_lsp.features import write
-from qwencoder_lsp.features.ask import Answer, ask, collect
-from qwencoder_lsp.features.write import Written
+from qwencoder_lsp.features.ask import Answer, add_timings, ask, collect
+from qwencoder_lsp.features.document import document_all
+from qwencoder_lsp.features.generate_tests import write_tests
+from qwencoder_lsp.features.refactor import edit
 from qwencoder_lsp.gateway.client import GatewayClient
 from qwencoder_lsp.gateway.find import connect
 from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, Piece
@@ -31,7 +37,20 @@ from qwencoder_lsp.settings import Settings, load
 __all__ = ["Answer", "AsyncQwenCoder", "Message", "QwenCoder", "Review", "Written"]
 
 T = TypeVar("T")
+FRAMEWORKS = {"python": "pytest", "go": "Go's testing package", "rust": "Rust's built-in test framework", "java": "JUnit 5"} | dict.fromkeys(
+    ("javascript", "typescript"), "node:test and node:assert"
+)
 Messages = str | Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Code that the model wrote, as far as it passed the checks of the editor's code actions. refused: a sentence for each part that did not."""
+
+    code: str
+    model: str
+    timings: Timings
+    refused: tuple[str, ...] = ()
 
 
 class AsyncQwenCoder:
@@ -73,17 +92,27 @@ class AsyncQwenCoder:
         """What is wrong with the code; spans are offsets in code points."""
         return await reviewing.review(Snapshot("untitled:code", code, language), await self._connected(), self._for_chat())
 
-    async def generate_tests(self, code: str, *, language: str = "python", framework: str = "", model: str = "") -> Written:
-        """Tests of the code."""
-        return await write.generate_tests(code, await self._connected(), language=language, framework=framework, model=model or self._model)
+    async def generate_tests(self, code: str, *, language: str = "python", framework: str = "", module: str = "code", model: str = "") -> Written:
+        """Tests of the code, which they import from `module`: checked as the editor's are. framework: empty for the usual one."""
+        used = framework or FRAMEWORKS.get(language, "the usual framework")
+        target = TestFile(Path(), used, f"Import what you test from the module `{module}`.")
+        snapshot, settings = Snapshot("untitled:code", code, language), self._for_chat(model)
+        made = await write_tests(snapshot, Span(0, len(code)), target, None, await self._connected(), settings)
+        return Written(made.after, made.model, made.timings)
 
     async def document(self, code: str, *, language: str = "python", model: str = "") -> Written:
-        """The code with documentation comments."""
-        return await write.document(code, await self._connected(), language=language, model=model or self._model)
+        """The code with documentation of the functions that had none; nothing else of it changes."""
+        snapshot = Snapshot("untitled:code", code, language)
+        text, fixes, refused = await document_all(snapshot, await self._connected(), self._for_chat(model))
+        if refused and not fixes:
+            raise AnswerError(refused[0], "Ask again, or choose a larger model.")
+        return Written(text, fixes[0].model if fixes else "", add_timings(fix.timings for fix in fixes) if fixes else Timings(), refused)
 
     async def refactor(self, code: str, instruction: str, *, language: str = "python", model: str = "") -> Written:
         """The code, changed as the instruction says."""
-        return await write.refactor(code, instruction, await self._connected(), language=language, model=model or self._model)
+        snapshot = Snapshot("untitled:code", code, language)
+        fix = await edit(snapshot, Span(0, len(code)), instruction, await self._connected(), self._for_chat(model))
+        return Written(apply_edits(code, fix.edits), fix.model, fix.timings)
 
     async def embed(self, texts: Sequence[str], *, model: str = "") -> list[list[float]]:
         """One vector of length 1 for each text."""
@@ -114,11 +143,12 @@ class AsyncQwenCoder:
                 self._service = self._local.service
             return self._service
 
-    def _for_chat(self) -> Settings:
-        """The settings, with this client's model."""
-        if self._model == "auto":
+    def _for_chat(self, model: str = "") -> Settings:
+        """The settings, with that model or this client's."""
+        chosen = model or self._model
+        if chosen == "auto":
             return self._settings
-        return self._settings.model_copy(update={"model": self._settings.model.model_copy(update={"chat": self._model})})
+        return self._settings.model_copy(update={"model": self._settings.model.model_copy(update={"chat": chosen})})
 
 
 class QwenCoder:
@@ -154,12 +184,12 @@ class QwenCoder:
         """What is wrong with the code; spans are offsets in code points."""
         return self._run(self._coder.review(code, language=language))
 
-    def generate_tests(self, code: str, *, language: str = "python", framework: str = "", model: str = "") -> Written:
-        """Tests of the code."""
-        return self._run(self._coder.generate_tests(code, language=language, framework=framework, model=model))
+    def generate_tests(self, code: str, *, language: str = "python", framework: str = "", module: str = "code", model: str = "") -> Written:
+        """Tests of the code, which they import from `module`: checked as the editor's are. framework: empty for the usual one."""
+        return self._run(self._coder.generate_tests(code, language=language, framework=framework, module=module, model=model))
 
     def document(self, code: str, *, language: str = "python", model: str = "") -> Written:
-        """The code with documentation comments."""
+        """The code with documentation of the functions that had none; nothing else of it changes."""
         return self._run(self._coder.document(code, language=language, model=model))
 
     def refactor(self, code: str, instruction: str, *, language: str = "python", model: str = "") -> Written:

@@ -105,8 +105,12 @@ class Prompts(_Section):
 class Model(_Section):
     """Which model answers."""
 
-    completion: str = Field("auto", description='Model for completion: a catalogue name, the path of a GGUF file, or "auto".', json_schema_extra=USER)
-    chat: str = Field("auto", description='Model for review, fixes and chat: a name, a path, or "auto".', json_schema_extra=USER)
+    completion: str = Field(
+        "auto",
+        description='Model for completion: a catalogue name, the path of a GGUF file, "remote" for that of remote.url, or "auto".',
+        json_schema_extra=USER,
+    )
+    chat: str = Field("auto", description='Model for review, fixes and chat: a name, a path, "remote" or "auto".', json_schema_extra=USER)
 
     completion_adapter: str = Field(
         "", description="LoRA adapter for completion: an installed one's name or a GGUF file, and :SCALE where it is not 1.", json_schema_extra=USER
@@ -150,10 +154,24 @@ class Gateway(_Section):
     linger_s: float = Field(
         5.0, ge=0, le=86400, description="Seconds that the gateway stays after its last window has closed.", json_schema_extra=USER
     )
+    url: str = Field(
+        "",
+        pattern="^(https?://[^\\s/]+.*)?$",
+        description="URL of a team's gateway that answers instead of one on this machine; empty: none.",
+        json_schema_extra=MACHINE,
+    )
+    url_key_file: str = Field("", description="File with your key for it, unless QWENCODER_GATEWAY_KEY holds it.", json_schema_extra=MACHINE)
     host: str = Field(
         "127.0.0.1", description="Address for `qwencoder-lsp serve`; any but a loopback address needs API keys.", json_schema_extra=MACHINE
     )
     port: int = Field(11452, ge=0, le=65535, description="TCP port for `qwencoder-lsp serve`.", json_schema_extra=MACHINE)
+    ollama_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Second TCP port for clients that look for Ollama, whose own is 11434; empty: none.",
+        json_schema_extra=MACHINE,
+    )
     key_file: str = Field(
         "",
         description="File with API keys, one per line; empty: `api-keys` beside the settings file. Those in QWENCODER_API_KEYS count too.",
@@ -164,6 +182,24 @@ class Gateway(_Section):
     )
     key_rate: int = Field(0, ge=0, description="Requests per minute of one API key; 0: any number.", json_schema_extra=MACHINE)
     max_body_mb: int = Field(32, ge=1, le=1024, description="Largest body of an HTTP request, in MB.", json_schema_extra=MACHINE)
+
+    @field_validator("key_file", "url_key_file")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        return str(Path(value).expanduser().absolute()) if value else value
+
+
+class Remote(_Section):
+    """A server elsewhere that runs the model."""
+
+    url: str = Field(
+        "",
+        pattern="^(https?://[^\\s/]+.*)?$",
+        description="URL of a vLLM, SGLang, llama-server or Ollama that answers instead of a model on this machine; empty: none.",
+        json_schema_extra=MACHINE,
+    )
+    model: str = Field("", description="Name of the model there; empty: its first one.", json_schema_extra=MACHINE)
+    key_file: str = Field("", description="File with the key for that server, unless QWENCODER_REMOTE_KEY holds it.", json_schema_extra=MACHINE)
 
     @field_validator("key_file")
     @classmethod
@@ -197,6 +233,7 @@ class Settings(_Section):
     engine: Engine = Field(default_factory=Engine)
     gateway: Gateway = Field(default_factory=Gateway)
     history: History = Field(default_factory=History)
+    remote: Remote = Field(default_factory=Remote)
     log: Log = Field(default_factory=Log)
 
 
@@ -206,7 +243,8 @@ ENV_ALIASES = {
     "QWENCODER_PORT": (("gateway", "port"),),
     "QWENCODER_LOG": (("log", "level"),),
 }
-ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT", "QWENCODER_API_KEYS"}  # read by paths.py, the scripted engine and `serve`
+KEYS = frozenset({"QWENCODER_REMOTE_KEY", "QWENCODER_GATEWAY_KEY"})  # of servers elsewhere
+ENV_OTHER = {"QWENCODER_HOME", "QWENCODER_SCRIPT", "QWENCODER_API_KEYS", *KEYS}  # read by paths.py, the scripted engine and `serve`
 
 
 MAY_SET = {"project": {"project"}, "editor": {"project", "user"}, "user": {"project", "user", "machine"}}  # source -> scopes

@@ -29,11 +29,11 @@ def settings(model: str = "", root: Path | None = None, **sections: dict[str, An
     return load(command_line=sections, root=root, strict=True)[0]
 
 
-def with_gateway(chosen: Settings, work: Callable[[GatewayClient], Awaitable[T]], *, start: bool = True) -> T:
-    """Run `work` with a connection. Raises QwencoderError."""
+def with_gateway(chosen: Settings, work: Callable[[GatewayClient], Awaitable[T]], *, start: bool = True, local: bool = False) -> T:
+    """Run `work` with a connection. local: to this machine's gateway, whatever gateway.url says. Raises QwencoderError."""
 
     async def run() -> T:
-        client = await connect(chosen, start=start)
+        client = await connect(chosen, start=start, local=local)
         try:
             return await work(client)
         finally:

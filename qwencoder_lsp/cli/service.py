@@ -21,18 +21,21 @@ from qwencoder_lsp.settings import Settings
 def serve(
     host: Annotated[str, typer.Option(help="Address to serve on; others than loopback need API keys.", envvar="QWENCODER_HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", envvar="QWENCODER_PORT")] = 11452,
+    ollama_port: Annotated[int | None, typer.Option(help="Also serve on this port, for clients that look for Ollama on 11434.")] = None,
     model: Model = "",
 ) -> None:
     """Serve over HTTP until Ctrl-C: in the gateway that the editors use, which is started if it does not run."""
-    chosen = settings(model, gateway={"host": host, "port": port})
-    with_gateway(chosen, lambda client: _serve(client, chosen))
+    own = {"host": host, "port": port} | ({} if ollama_port is None else {"ollama_port": ollama_port})
+    chosen = settings(model, gateway=own)
+    with_gateway(chosen, lambda client: _serve(client, chosen), local=True)
 
 
 async def _serve(client: GatewayClient, chosen: Settings) -> None:
     async with aclosing(client.listen(listen_request(chosen))) as events:
         async for event in events:
             if isinstance(event, Listening):
-                print(f"Serving on http://{event.address} (Ctrl-C ends it)\nDashboard: http://{event.address}/dashboard", flush=True)
+                also = f" and http://{event.ollama}" if event.ollama else ""
+                print(f"Serving on http://{event.address}{also} (Ctrl-C ends it)\nDashboard: http://{event.address}/dashboard", flush=True)
 
 
 def stop() -> None:
@@ -44,7 +47,7 @@ def stop() -> None:
         return pid
 
     try:
-        pid = with_gateway(settings(), run, start=False)
+        pid = with_gateway(settings(), run, start=False, local=True)
     except GatewayError:
         print("No gateway is running.")
         return

@@ -6,7 +6,6 @@ import difflib
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,14 +15,13 @@ import typer
 from qwencoder_lsp.cli.files import read_snapshot, shown, write
 from qwencoder_lsp.cli.options import Model, settings, with_gateway
 from qwencoder_lsp.context import changes
-from qwencoder_lsp.core.text import Snapshot, Span, apply_edits
+from qwencoder_lsp.core.text import Snapshot, Span
 from qwencoder_lsp.errors import AnswerError, RequestError
 from qwencoder_lsp.features.commit_message import commit_message as message_of
-from qwencoder_lsp.features.document import document
+from qwencoder_lsp.features.document import document_all
 from qwencoder_lsp.features.generate_tests import Tests, generate_tests
 from qwencoder_lsp.features.rewrite import region_limit
 from qwencoder_lsp.gateway.client import GatewayClient
-from qwencoder_lsp.postprocess.functions import functions
 from qwencoder_lsp.settings import Settings
 
 RUN_S = 120.0
@@ -80,16 +78,10 @@ def commit_message(model: Model = "") -> None:
 
 
 async def _documented(snapshot: Snapshot, chosen: Settings, client: GatewayClient) -> str:
-    """The text with its functions documented, from the last to the first, so that places stay."""
-    now = snapshot
-    for function in reversed([f for f in functions(snapshot.text, snapshot.language) if not f.documented]):
-        try:
-            fix = await document(now, Span(function.span.end - 1, function.span.end - 1), client, chosen)
-        except (AnswerError, RequestError) as error:
-            print(f"{function.name}: {error.message}", file=sys.stderr)
-            continue
-        now = replace(now, text=apply_edits(now.text, fix.edits))
-    return now.text
+    text, _, refused = await document_all(snapshot, client, chosen)
+    for sentence in refused:
+        print(sentence, file=sys.stderr)
+    return text
 
 
 def _span(snapshot: Snapshot, line: int | None, chosen: Settings) -> Span:

@@ -12,9 +12,10 @@ import json
 import struct
 from array import array
 from base64 import b64decode, b64encode
+from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
-from typing import Any, BinaryIO, get_args
+from typing import Any, BinaryIO, Protocol, get_args
 
 from qwencoder_lsp.core.prompt import Stops
 
@@ -246,6 +247,59 @@ class Error:
     code: str
     message: str
     hint: str = ""
+
+
+@dataclass(slots=True)
+class Running:
+    """A request that the engine works on, or that waits for it. work: its Priority; since: of time.monotonic; prompt, generated: tokens."""
+
+    work: str
+    since: float
+    prompt: int
+    generated: int = 0
+
+
+class Engine(Protocol):
+    """A model that answers, in a process of ours (engine/supervise.py) or elsewhere (engine/remote.py). pid: of that process. loaded: whether
+    the model is in memory. evaluated: tokens computed since it started."""
+
+    info: EngineInfo
+    loaded: bool
+    evaluated: int
+
+    @property
+    def pid(self) -> int | None: ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take requests."""
+        ...
+
+    @property
+    def active(self) -> int:
+        """Requests that are running or waiting."""
+        ...
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """The same requests, the oldest first."""
+        ...
+
+    def generate(self, request: Generate) -> AsyncGenerator[Chunk | Done, None]:
+        """Chunks and a final Done. Closing the iterator cancels the request. Raises QwencoderError."""
+        ...
+
+    async def embed(self, request: Embed) -> Vectors:
+        """One vector per input. Raises QwencoderError."""
+        ...
+
+    def unload(self) -> None:
+        """Let the model leave memory once nothing runs."""
+        ...
+
+    async def stop(self) -> None:
+        """End it."""
+        ...
 
 
 ToEngine = Generate | Embed | Cancel | Unload | Shutdown

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from qwencoder_lsp.engine.process import EngineSpec
@@ -29,6 +29,7 @@ from qwencoder_lsp.engine.protocol import (
     Generate,
     Loaded,
     Ready,
+    Running,
     ToEngine,
     Unload,
     Unloaded,
@@ -53,16 +54,6 @@ ENVIRONMENT = {
 }
 START_TIMEOUT_S = 600.0  # a 32B model from a cold disk
 STOP_S = 3.0
-
-
-@dataclass(slots=True)
-class Running:
-    """A request that the engine works on, or that waits for it. work: its Priority; since: of time.monotonic; prompt, generated: tokens."""
-
-    work: str
-    since: float
-    prompt: int
-    generated: int = 0
 
 
 class EngineProcess:

@@ -22,7 +22,7 @@ from qwencoder_lsp.gateway.client import Gateway
 from qwencoder_lsp.gateway.protocol import ChatRequest
 from qwencoder_lsp.postprocess.documentation import convention, documentation, documented, example
 from qwencoder_lsp.postprocess.fences import code_block
-from qwencoder_lsp.postprocess.functions import Function, function_at
+from qwencoder_lsp.postprocess.functions import Function, function_at, functions
 from qwencoder_lsp.postprocess.syntax import parse_errors, same_code
 from qwencoder_lsp.settings import Settings
 
@@ -55,6 +55,24 @@ async def document(snapshot: Snapshot, span: Span, gateway: Gateway, settings: S
     if edit is None:
         raise AnswerError("The model wrote no documentation that could be used.", "Ask again, or choose a larger model (model.chat).")
     return Fix((edit,), f"Document {function.name}", answers[0].model, total_timings(answers), len(answers))
+
+
+async def document_all(snapshot: Snapshot, gateway: Gateway, settings: Settings) -> tuple[str, tuple[Fix, ...], tuple[str, ...]]:
+    """The text with its undocumented functions documented, the fixes that did it, and a sentence for each function that could not be.
+
+    Raises as `document`, but for what is about one function alone.
+    """
+    fixes: list[Fix] = []
+    refused: list[str] = []
+    for function in reversed([f for f in functions(snapshot.text, snapshot.language) if not f.documented]):  # from the last, so that places stay
+        try:
+            fix = await document(snapshot, Span(function.span.end - 1, function.span.end - 1), gateway, settings)
+        except (AnswerError, RequestError) as error:
+            refused.append(f"{function.name}: {error.message}")
+            continue
+        fixes.append(fix)
+        snapshot = replace(snapshot, text=apply_edits(snapshot.text, fix.edits))
+    return snapshot.text, tuple(fixes), tuple(refused)
 
 
 def _edit(snapshot: Snapshot, function: Function, answer: str) -> Edit | None:

@@ -67,6 +67,12 @@ async def generate_tests(snapshot: Snapshot, span: Span, read: Callable[[Path], 
     target = await asyncio.to_thread(_place, snapshot)
     if target is None:
         raise RequestError("There is no known place for tests of this file.", "Open the project's folder, and a file in a language with tests.")
+    before = snapshot.text if target.inline else read(target.path)
+    return await write_tests(snapshot, span, target, before, gateway, settings)
+
+
+async def write_tests(snapshot: Snapshot, span: Span, target: TestFile, before: str | None, gateway: Gateway, settings: Settings) -> Tests:
+    """The same for a test file that is known. before: its text, None when it does not exist."""
     region = code_at(snapshot, span, settings)
     if region.end - region.start > region_limit(settings):
         raise RequestError("This is too much code to be tested at once.", "Select less of it, or raise review.max_tokens.")
@@ -78,7 +84,6 @@ async def generate_tests(snapshot: Snapshot, span: Span, read: Callable[[Path], 
         framework=target.framework,
         importing=target.importing,
     )
-    before = snapshot.text if target.inline else read(target.path)
     request = ChatRequest(messages, model=settings.model.chat, max_tokens=settings.review.max_tokens)
     mask = Mask()
     answers = [await ask_about(gateway, request, mask)]

@@ -18,10 +18,12 @@ import time
 from filelock import Timeout
 
 from qwencoder_lsp import paths
-from qwencoder_lsp.errors import GatewayError
+from qwencoder_lsp.errors import GatewayError, QwencoderError
 from qwencoder_lsp.gateway import rendezvous
 from qwencoder_lsp.gateway.client import GatewayClient
+from qwencoder_lsp.gateway.elsewhere import http_at
 from qwencoder_lsp.gateway.http1 import LocalHttp, Streams
+from qwencoder_lsp.gateway.keys import own_key
 from qwencoder_lsp.gateway.protocol import PROTOCOL
 from qwencoder_lsp.gateway.rendezvous import Address
 from qwencoder_lsp.observe.log import rotate
@@ -33,11 +35,15 @@ START_TIMEOUT_S = 30.0
 HELLO_S = 5.0
 
 
-async def connect(settings: Settings, *, start: bool = True) -> GatewayClient:
-    """A client of the running gateway; starts one with `settings` when there is none and `start` is true.
+async def connect(settings: Settings, *, start: bool = True, local: bool = False) -> GatewayClient:
+    """A client of the running gateway; starts one with `settings` when there is none and `start` is true. gateway.url names one elsewhere, which
+    counts unless `local`.
 
-    Raises GatewayError: nobody answers and `start` is false, or the gateway cannot be started (with its own last words).
+    Raises GatewayError: nobody answers and `start` is false, or the gateway cannot be started (with its own last words), or the one elsewhere is not
+    of our protocol or refuses the key; RequestError and SettingsError for a URL or key file that is none.
     """
+    if settings.gateway.url and not local:
+        return await _elsewhere(settings)
     client = await _try()
     if client:
         return client
@@ -52,6 +58,23 @@ async def connect(settings: Settings, *, start: bool = True) -> GatewayClient:
         return await _try() or await _start(settings)
     finally:
         lock.release()
+
+
+async def _elsewhere(settings: Settings) -> GatewayClient:
+    url = settings.gateway.url
+    client = GatewayClient(*http_at(url, own_key("QWENCODER_GATEWAY_KEY", settings.gateway.url_key_file, "gateway.url_key_file")))
+    try:
+        protocol = (await client.hello()).protocol
+    except GatewayError:
+        await client.close()
+        raise
+    except (QwencoderError, TypeError, ValueError) as error:
+        await client.close()
+        raise GatewayError(f"What answers at {url} is no gateway of ours.", "Check gateway.url.") from error
+    if protocol != PROTOCOL:
+        await client.close()
+        raise GatewayError(f"The gateway at {url} speaks protocol {protocol}, this program {PROTOCOL}.", "Install the same version on both machines.")
+    return client
 
 
 async def _try() -> GatewayClient | None:

@@ -17,15 +17,17 @@ from qwencoder_lsp.errors import GatewayError
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 BLOCK = 65536
 CONNECT_S = 10.0
+STARTED_AGAIN = "It is started again at the next request."
 BROKEN = (OSError, EOFError, h11.RemoteProtocolError)
 
 
 class LocalHttp:
     """Requests to one server over kept connections. Safe for many concurrent requests in one event loop."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Streams]], authorization: str, host: str = "gateway") -> None:
-        """authorization: the header of that name, none when it is empty. host: likewise."""
+    def __init__(self, connect: Callable[[], Awaitable[Streams]], authorization: str, host: str = "gateway", hint: str = STARTED_AGAIN) -> None:
+        """authorization: the header of that name, none when it is empty. host: likewise. hint: what to do when nobody answers."""
         self._connect = connect
+        self._hint = hint
         self._authorization = authorization
         self._host = host
         self._idle: list[Streams] = []
@@ -46,14 +48,14 @@ class LocalHttp:
             streams = await asyncio.wait_for(self._connect(), CONNECT_S)
             return await self._exchange(streams, method, path, body, anonymous=anonymous)
         except (*BROKEN, asyncio.TimeoutError) as error:
-            raise gone(error) from error
+            raise gone(error, self._hint) from error
 
     async def open(self, path: str) -> Reply:
         """The reply to a POST whose body stays open; `Reply.detach` gives the connection for both bodies. Raises GatewayError."""
         try:
             return await self._exchange(await asyncio.wait_for(self._connect(), CONNECT_S), "POST", path, None)
         except (*BROKEN, asyncio.TimeoutError) as error:
-            raise gone(error) from error
+            raise gone(error, self._hint) from error
 
     async def close(self) -> None:
         """Close the connections; those that a reply holds are closed at its end."""
@@ -80,7 +82,7 @@ class LocalHttp:
             writer.close()
             raise
         assert isinstance(event, h11.Response)
-        return Reply(event.status_code, state, streams, self._keep)
+        return Reply(event.status_code, state, streams, self._keep, self._hint)
 
     def _keep(self, streams: Streams) -> None:
         if self._closed:
@@ -92,8 +94,9 @@ class LocalHttp:
 class Reply:
     """A reply whose body is still coming. Leaving it before the end closes the connection, which cancels the work behind it."""
 
-    def __init__(self, status: int, state: h11.Connection, streams: Streams, keep: Callable[[Streams], None]) -> None:
+    def __init__(self, status: int, state: h11.Connection, streams: Streams, keep: Callable[[Streams], None], hint: str) -> None:
         self.status = status
+        self._hint = hint
         self._state, self._streams, self._keep = state, streams, keep
         self._complete = self._detached = False
 
@@ -122,7 +125,7 @@ class Reply:
             while isinstance(event := await next_event(self._state, self._streams[0]), h11.Data):
                 yield bytes(event.data)
         except BROKEN as error:
-            raise gone(error) from error
+            raise gone(error, self._hint) from error
         self._complete = isinstance(event, h11.EndOfMessage)
 
     async def body(self) -> bytes:
@@ -159,6 +162,6 @@ async def read_chunk(reader: asyncio.StreamReader) -> bytes:
     return (await reader.readexactly(size + 2))[:size]
 
 
-def gone(error: BaseException) -> GatewayError:
+def gone(error: BaseException, hint: str = STARTED_AGAIN) -> GatewayError:
     """What to tell the user when the connection broke."""
-    return GatewayError(f"The gateway does not answer ({type(error).__name__}).", "It is started again at the next request.")
+    return GatewayError(f"The gateway does not answer ({type(error).__name__}).", hint)

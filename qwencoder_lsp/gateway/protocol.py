@@ -106,7 +106,8 @@ class PullRequest:
 @dataclass(frozen=True, slots=True)
 class ListenRequest:
     """Serve on TCP. keys: clients must send one of them, each plain or as HASHED_KEY; an address that other machines reach is refused without any.
-    key_concurrency, key_rate: requests of one key at once and per minute, 0 for any number."""
+    key_concurrency, key_rate: requests of one key at once and per minute, 0 for any number. ollama_port: a second port,
+    for clients that look for Ollama."""
 
     host: str
     port: int
@@ -114,6 +115,7 @@ class ListenRequest:
     key_concurrency: int = 0
     key_rate: int = 0
     max_body_mb: int = 32
+    ollama_port: int | None = None
 
     def __repr__(self) -> str:
         """Without the keys."""
@@ -136,7 +138,7 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The gateway at one moment. completion_model is what "auto" means for completion now; listening is "host:port" or empty."""
+    """The gateway at one moment. completion_model is what "auto" means for completion now; listening is "host:port", empty, or two of them."""
 
     pid: int
     version: str
@@ -195,9 +197,10 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The gateway now also answers on TCP at `address` ("host:port")."""
+    """The gateway now also answers on TCP at `address` ("host:port"), and at `ollama` where that was asked for."""
 
     address: str
+    ollama: str = ""
 
 
 Event = Start | Piece | Progress | Listening | End

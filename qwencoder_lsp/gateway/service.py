@@ -5,18 +5,16 @@ The same events as from the private protocol come out, so that features work wit
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import ssl
 import struct
 from collections.abc import AsyncGenerator
 from typing import Any
-from urllib.parse import urlsplit
 
 from qwencoder_lsp.core.report import Timings, Usage
-from qwencoder_lsp.errors import EngineCrashed, GatewayError, ModelMissing, QwencoderError, RequestError, from_wire
-from qwencoder_lsp.gateway.http1 import LocalHttp, Reply, Streams
+from qwencoder_lsp.errors import EngineCrashed, GatewayError, ModelMissing, QwencoderError, from_wire
+from qwencoder_lsp.gateway.elsewhere import http_at
+from qwencoder_lsp.gateway.http1 import LocalHttp, Reply
 from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, End, Event, Piece, Start
 
 REASONS = {"limit": "length", "eos": "stop_token", "word": "stop_string", "none": "stop_token", "stop": "stop_token"}
@@ -32,18 +30,7 @@ class ServiceClient:
     @classmethod
     def at(cls, url: str, api_key: str = "") -> ServiceClient:
         """A service by URL, for example http://team.example:11452. Raises RequestError when it is none."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RequestError(f"{url!r} is not the URL of a service.", "For example: http://127.0.0.1:11452")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        context = ssl.create_default_context() if parts.scheme == "https" else None
-        host = parts.hostname
-
-        async def connect() -> Streams:
-            return await asyncio.open_connection(host, port, ssl=context)
-
-        authorization = f"Bearer {api_key}" if api_key else ""
-        return cls(LocalHttp(connect, authorization, host=parts.netloc.rpartition("@")[2]), parts.path.rstrip("/").removesuffix("/v1"))
+        return cls(*http_at(url, api_key))
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer a conversation: Start, Piece..., End."""
@@ -125,7 +112,7 @@ class ServiceClient:
                     if line.startswith(b"data: {"):
                         event = json.loads(line[6:])
                         if "error" in event:
-                            raise _error(event)
+                            raise service_error(event)
                         yield event
 
 
@@ -134,13 +121,14 @@ async def _check(reply: Reply) -> None:
         return
     body = await reply.body()
     try:
-        error = _error(json.loads(body))
+        error = service_error(json.loads(body))
     except (ValueError, LookupError, TypeError):
         error = GatewayError(f"The service answered with status {reply.status}.", "Check its URL and its logs.")
     raise error
 
 
-def _error(body: dict[str, Any]) -> QwencoderError:
+def service_error(body: dict[str, Any]) -> QwencoderError:
+    """The error that a public route reported. Raises KeyError or TypeError for a body that is none."""
     error = body["error"]
     if error["code"] == "model_not_found":
         return ModelMissing(error["message"])

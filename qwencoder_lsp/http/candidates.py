@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from qwencoder_lsp.engine.protocol import Chunk, Done, Generate
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.engine.protocol import Chunk, Done, Engine, Generate
 from qwencoder_lsp.http.host import ModelHost
 from qwencoder_lsp.models.store import InstalledModel
 
@@ -16,7 +15,7 @@ AT_ONCE = 16  # the others wait here, so that a list of a hundred prompts is no 
 Indexed = tuple[int, Chunk | Done]
 
 
-async def answers(host: ModelHost, model: InstalledModel, engine: EngineProcess, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:
+async def answers(host: ModelHost, model: InstalledModel, engine: Engine, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:
     """What the engine answers to each request, with the request's place in the list, as it comes. Closing it cancels them all.
 
     Raises the QwencoderError of the first request that fails, and cancels the others.
@@ -27,7 +26,7 @@ async def answers(host: ModelHost, model: InstalledModel, engine: EngineProcess,
             yield index, answer
 
 
-async def _one(index: int, engine: EngineProcess, request: Generate) -> AsyncGenerator[Indexed, None]:
+async def _one(index: int, engine: Engine, request: Generate) -> AsyncGenerator[Indexed, None]:
     if request.score_from is not None and request.score_from >= len(request.tokens):  # nothing stands before a single token
         yield index, Done(0, "scored", len(request.tokens), 0, 0, 0.0, 0.0, 0.0)
         return
@@ -36,7 +35,7 @@ async def _one(index: int, engine: EngineProcess, request: Generate) -> AsyncGen
             yield index, answer
 
 
-async def _many(engine: EngineProcess, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:
+async def _many(engine: Engine, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:
     queue: asyncio.Queue[Indexed | Exception] = asyncio.Queue()
     places = asyncio.Semaphore(AT_ONCE)
 

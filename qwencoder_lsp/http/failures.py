@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from qwencoder_lsp.errors import (
@@ -27,6 +28,7 @@ from qwencoder_lsp.errors import (
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = "1"
+OLLAMA = "/api/"  # the routes that report errors in Ollama's shape
 _KINDS: tuple[tuple[type[QwencoderError], int, str], ...] = (
     (RequestError, 400, "invalid_request_error"),
     (ModelUnsuitable, 400, "invalid_request_error"),
@@ -45,6 +47,12 @@ class FieldError(RequestError):
     def __init__(self, param: str, message: str, hint: str = "") -> None:
         super().__init__(f"{param}: {message}", hint)
         self.param = param
+
+
+def field_error(error: ValidationError) -> FieldError:
+    """The error for a body that was not checked by its route."""
+    first = error.errors(include_url=False)[0]
+    return FieldError(".".join(map(str, first["loc"])) or "body", f"{first['msg']}.")
 
 
 class NotFound(RequestError):
@@ -78,28 +86,38 @@ def shape(message: str, kind: str, code: str, param: str | None = None) -> dict[
     return {"error": {"message": message, "type": kind, "code": code, "param": param}}
 
 
+def ollama_failure(error: Exception) -> Failure:
+    """The same as `failure`, in the shape of Ollama's routes: {"error": text}."""
+    found = failure(error)
+    return Failure(found.status, {"error": found.body["error"]["message"]}, found.headers)
+
+
+def _answer(request: Request, found: Failure) -> JSONResponse:
+    """In the shape of the dialect that the path belongs to."""
+    body = {"error": found.body["error"]["message"]} if request.url.path.startswith(OLLAMA) else found.body
+    return JSONResponse(body, found.status, found.headers)
+
+
 def report_in_one_shape(app: FastAPI) -> None:
     """Make `app` answer its own refusals, such as a bad body or an unknown route, in this shape too."""
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         message, param = _first(error.errors())
-        return JSONResponse(shape(message, "invalid_request_error", "request", param), 400)
+        return _answer(request, Failure(400, shape(message, "invalid_request_error", "request", param)))
 
     @app.exception_handler(QwencoderError)
-    async def failed(_: Request, error: QwencoderError) -> JSONResponse:
-        found = failure(error)
-        return JSONResponse(found.body, found.status, found.headers)
+    async def failed(request: Request, error: QwencoderError) -> JSONResponse:
+        return _answer(request, failure(error))
 
     @app.exception_handler(Exception)
-    async def broken(_: Request, error: Exception) -> JSONResponse:
-        found = failure(error)
-        return JSONResponse(found.body, found.status)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        return _answer(request, failure(error))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{request.method} {request.url.path}: {error.detail}"
-        return JSONResponse(shape(message, "invalid_request_error", "route", None), error.status_code, error.headers)
+        return _answer(request, Failure(error.status_code, shape(message, "invalid_request_error", "route"), dict(error.headers or {})))
 
 
 def _first(errors: Sequence[Any]) -> tuple[str, str | None]:
@@ -107,6 +125,8 @@ def _first(errors: Sequence[Any]) -> tuple[str, str | None]:
     first = errors[0]
     if first["type"] == "json_invalid":
         return f"The body is not valid JSON: {first['ctx']['error']}.", None
+    if first["type"] == "prompt":
+        return f"{first['msg']}.", "prompt"
     path = [str(part) for part in first["loc"][1:]]
     if not path:
         return "The body must be a JSON object, sent with Content-Type: application/json.", None

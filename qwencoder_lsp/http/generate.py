@@ -11,8 +11,7 @@ from dataclasses import replace
 
 from qwencoder_lsp.core.report import Timings, Usage
 from qwencoder_lsp.engine.disktier import WORKSPACE
-from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority, Sampling
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Engine, Generate, Priority, Sampling
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, End, Event, Piece, Start
 from qwencoder_lsp.http.host import ModelHost
@@ -86,7 +85,7 @@ async def chat(host: ModelHost, request: ChatRequest) -> AsyncGenerator[Event, N
             yield event
 
 
-async def _run(engine: EngineProcess, request: Generate, rendered: Start) -> AsyncGenerator[Event, None]:
+async def _run(engine: Engine, request: Generate, rendered: Start) -> AsyncGenerator[Event, None]:
     yield rendered
     start = time.perf_counter()
     first = 0.0

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.pieces import PieceTokenizer
 from qwencoder_lsp.engine.process import PREFILL_ROWS, EngineSpec, memory_bytes, usable_cores
-from qwencoder_lsp.engine.protocol import Calibrated, Done
-from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess, Running
+from qwencoder_lsp.engine.protocol import Calibrated, Done, Engine, Running
+from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess
 from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import ModelMissing, ModelUnsuitable, QwencoderError
+from qwencoder_lsp.gateway.keys import own_key
 from qwencoder_lsp.gateway.protocol import ModelState
 from qwencoder_lsp.http.adapters import AdapterScales
 from qwencoder_lsp.models import calibration, choose, store
@@ -30,6 +32,8 @@ RETRY_S = 10.0  # a model that failed to load is not tried again for this long, 
 MEMORY_SHARE = 0.75  # of the machine's memory, for all loaded models
 CACHE_SHARE, LEAST_CACHE, MOST_CACHE = 1 / 16, 256 << 20, 4 << 30
 SCRIPTED = InstalledModel("scripted", Path("scripted"), 0, None)
+REMOTE = InstalledModel("remote", Path("remote"), 0, None)  # the model at remote.url
+WEIGHTLESS = (SCRIPTED, REMOTE)
 
 
 @dataclass(slots=True)
@@ -38,7 +42,7 @@ class Slot:
 
     model: InstalledModel
     tokenizer: SegmentTokenizer | None = None
-    engine: EngineProcess | None = None
+    engine: Engine | None = None
     loading: bool = False
     unloading: bool = False
     starting: asyncio.Task[None] | None = None
@@ -70,6 +74,10 @@ class ModelHost:
         """
         if requested == SCRIPTED.name:
             return Choice(SCRIPTED)
+        if requested == REMOTE.name or (requested == "auto" and self._settings.remote.url):
+            if not self._settings.remote.url:
+                raise ModelMissing("There is no remote model.", "Set remote.url.")
+            return Choice(REMOTE, "It is set by remote.url." if requested == "auto" else "")
         if requested != "auto":
             model = store.resolve(requested)
             if role == "completion" and model.entry is not None and not model.has_role(role):
@@ -84,7 +92,7 @@ class ModelHost:
             raise ModelMissing("No model for this is installed.", f"Run: qwencoder-lsp models pull {name}")
         return chosen
 
-    async def load(self, model: InstalledModel) -> tuple[EngineProcess, SegmentTokenizer]:
+    async def load(self, model: InstalledModel) -> tuple[Engine, SegmentTokenizer]:
         """The model's engine and tokenizer, started if they are not there. A start goes on when its caller is cancelled: the next one wants it.
 
         Raises EngineFailed; ModelUnsuitable when the model does not fit into memory.
@@ -131,7 +139,7 @@ class ModelHost:
         """Every model asked for so far."""
         return tuple(slot.model for slot in self._slots.values())
 
-    def engine(self, model: InstalledModel) -> EngineProcess | None:
+    def engine(self, model: InstalledModel) -> Engine | None:
         """The model's engine, where one runs."""
         slot = self._slots.get(str(model.path))
         return slot.engine if slot and slot.engine and slot.engine.alive else None
@@ -178,7 +186,7 @@ class ModelHost:
             self._make_room(slot)
             if slot.tokenizer is None:
                 slot.tokenizer = await _tokenizer(slot.model)
-            slot.engine = await EngineProcess.start(self._spec(slot), paths.log_dir() / "engine.log", lambda event: self._note(slot, event))
+            slot.engine = await (self._connect(slot) if slot.model is REMOTE else self._spawn(slot))
         except QwencoderError as error:
             slot.failure, slot.failed_at = error, time.monotonic()
             raise
@@ -186,13 +194,23 @@ class ModelHost:
             slot.loading, slot.starting = False, None
             self._changed()
 
+    async def _spawn(self, slot: Slot) -> Engine:
+        return await EngineProcess.start(self._spec(slot), paths.log_dir() / "engine.log", lambda event: self._note(slot, event))
+
+    async def _connect(self, slot: Slot) -> Engine:
+        from qwencoder_lsp.engine.remote import RemoteEngine  # with its HTTP client, which few need
+
+        remote = self._settings.remote
+        key = own_key("QWENCODER_REMOTE_KEY", remote.key_file, "remote.key_file")
+        return await RemoteEngine.connect(remote.url, key, remote.model, lambda done: self._note(slot, done))
+
     def _make_room(self, wanted: Slot) -> None:
         """Unload models that were used longest ago until `wanted` fits into memory beside those that work.
 
         Raises ModelUnsuitable when it never can.
         """
         budget, context = self._budget(), self._settings.engine.context
-        if wanted.model.memory(context) > budget and wanted.model is not SCRIPTED:
+        if wanted.model.memory(context) > budget and wanted.model not in WEIGHTLESS:
             need, have = wanted.model.memory(context) / 2**30, budget / 2**30
             raise ModelUnsuitable(
                 f"{wanted.model.name} needs about {need:.1f} GB of memory, and {have:.1f} GB may be used.",
@@ -270,6 +288,8 @@ def speed_of(costs: tuple[tuple[int, int, float], ...]) -> calibration.Speed:
 async def _tokenizer(model: InstalledModel) -> SegmentTokenizer:
     if model is SCRIPTED:
         return SegmentTokenizer(ByteTokenizer())
+    if model is REMOTE:
+        return SegmentTokenizer(PieceTokenizer())
 
     def load() -> SegmentTokenizer:
         from qwencoder_lsp.engine.binding import load_tokenizer

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncGenerator
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qwencoder_lsp import __version__
-from qwencoder_lsp.errors import GatewayError, QwencoderError, RequestError, to_wire
-from qwencoder_lsp.gateway.protocol import PROTOCOL, SERVICE, ChatRequest, CompleteRequest, Event, Hello, ListenRequest, PullRequest
+from qwencoder_lsp.errors import GatewayError
+from qwencoder_lsp.gateway.protocol import PROTOCOL, SERVICE, Hello, ListenRequest, PullRequest
 from qwencoder_lsp.gateway.rendezvous import proof
 from qwencoder_lsp.http import download, generate, listen
 from qwencoder_lsp.http.channel import Channel
 from qwencoder_lsp.http.service import Service
-from qwencoder_lsp.http.stream import JsonLines, event_lines
+from qwencoder_lsp.http.stream import JsonLines
+from qwencoder_lsp.http.window_routes import counted, report_as_events_do, window_routes
 
 
 def internal_app(service: Service, token: str, public: ASGIApp) -> FastAPI:
@@ -35,26 +33,7 @@ def internal_app(service: Service, token: str, public: ASGIApp) -> FastAPI:
         if not known(request.headers):
             raise GatewayError("The gateway does not know this client.", "Close the editor windows of other users or versions, and try again.")
 
-    async def counted(events: AsyncGenerator[Event, None]) -> AsyncGenerator[dict[str, Any], None]:
-        lines = event_lines(events)
-        try:
-            with service.working():
-                async for line in lines:
-                    if line["type"] == "error":
-                        service.failed(line["code"])
-                    yield line
-        finally:
-            await lines.aclose()
-
-    @app.exception_handler(QwencoderError)
-    async def failed(_: Request, error: QwencoderError) -> JSONResponse:
-        return JSONResponse({"error": to_wire(error)}, 401 if isinstance(error, GatewayError) else 400)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return JSONResponse({"error": to_wire(RequestError(f"{where}: {first['msg']}.", "Correct the request."))}, 422)
+    report_as_events_do(app)
 
     @app.get("/qwencoder/hello")
     async def hello(nonce: str) -> Hello:
@@ -62,41 +41,19 @@ def internal_app(service: Service, token: str, public: ASGIApp) -> FastAPI:
 
     private = [Depends(authorised)]
 
-    @app.get("/qwencoder/events", dependencies=private)
-    async def events() -> JsonLines:
-        async def lines() -> AsyncGenerator[dict[str, Any], None]:
-            states = service.events()
-            try:
-                async for status in states:
-                    yield asdict(status)
-            finally:
-                await states.aclose()
-
-        return JsonLines(lines())
-
-    @app.get("/qwencoder/status", dependencies=private)
-    async def status() -> dict[str, Any]:
-        return asdict(service.status)
-
-    @app.post("/qwencoder/complete", dependencies=private)
-    async def complete(request: CompleteRequest) -> JsonLines:
-        return JsonLines(counted(generate.complete(service.host, request)))
+    app.include_router(window_routes(service), prefix="/qwencoder", dependencies=private)
 
     @app.post("/qwencoder/window", dependencies=private)
     async def window() -> Channel:
-        return Channel(lambda request: counted(generate.complete(service.host, request)), service.heard, service.stopping)
-
-    @app.post("/qwencoder/chat", dependencies=private)
-    async def chat(request: ChatRequest) -> JsonLines:
-        return JsonLines(counted(generate.chat(service.host, request)))
+        return Channel(lambda request: counted(service, generate.complete(service.host, request)), service.heard, service.stopping)
 
     @app.post("/qwencoder/models/pull", dependencies=private)
     async def pull(request: PullRequest) -> JsonLines:
-        return JsonLines(counted(download.download(service, request)))
+        return JsonLines(counted(service, download.download(service, request)))
 
     @app.post("/qwencoder/listen", dependencies=private)
     async def serve(request: ListenRequest) -> JsonLines:
-        return JsonLines(counted(listen.listen(service, request, public)))
+        return JsonLines(counted(service, listen.listen(service, request, public)))
 
     @app.post("/qwencoder/shutdown", dependencies=private)
     async def shutdown() -> dict[str, Any]:

@@ -26,31 +26,45 @@ class Server(uvicorn.Server):
     def install_signal_handlers(self) -> None:
         """None: the gateway has its own."""
 
-    async def run_on(self, sock: socket.socket) -> None:
+    async def run_on(self, *socks: socket.socket) -> None:
         """Serve until `should_exit`."""
-        await self._serve([sock])
+        await self._serve(list(socks))
 
 
 async def listen(service: Service, request: ListenRequest, app: ASGIApp) -> AsyncGenerator[Event, None]:
     """One Listening; serves `app` until it is closed or the gateway stops. Raises RequestError for an address that cannot be had."""
     if service.listening:
         raise RequestError(f"The gateway serves on {service.listening} already.", "Stop the other `qwencoder-lsp serve` first.")
-    sock, loopback = bind(request.host, request.port, with_keys=bool(request.keys))
+    ports = (request.port,) if request.ollama_port is None else (request.port, request.ollama_port)
+    socks: list[socket.socket] = []
+    try:
+        for port in ports:
+            sock, loopback = bind(request.host, port, with_keys=bool(request.keys))
+            socks.append(sock)
+    except RequestError:
+        for sock in socks:
+            sock.close()
+        raise
     limits = Limits(request.keys, request.key_concurrency, request.key_rate, request.max_body_mb << 20)
     server = Server(Guard(app, limits, any_host=not loopback), PublicProtocol)
-    task = asyncio.create_task(server.run_on(sock))
-    host, port = sock.getsockname()[:2]
-    service.listening = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    task = asyncio.create_task(server.run_on(*socks))
+    service.listening = ", ".join(map(_address, socks))
     service.changed()
     try:
-        yield Listening(service.listening)
+        yield Listening(_address(socks[0]), _address(socks[1]) if len(socks) > 1 else "")
         await service.stopping.wait()
     finally:
         server.should_exit = True
         await task
-        sock.close()
+        for sock in socks:
+            sock.close()
         service.listening = ""
         service.changed()
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def bind(host: str, port: int, *, with_keys: bool) -> tuple[socket.socket, bool]:

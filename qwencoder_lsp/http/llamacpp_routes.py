@@ -18,8 +18,10 @@ from starlette.responses import Response
 from qwencoder_lsp import __version__
 from qwencoder_lsp.core.prompt import PromptParts, Snippet
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
+from qwencoder_lsp.errors import ModelUnsuitable
 from qwencoder_lsp.http.candidates import answers
 from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
 from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, candidates, chat_model, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_shapes import spelled, timings
@@ -49,7 +51,10 @@ def llamacpp_routes(service: Service) -> APIRouter:
 
     @router.post("/tokenize")
     async def tokenize(body: TokenizeBody) -> Dict:
-        tokenizer = await service.host.tokenizer(text_model(service, body.model))
+        model = text_model(service, body.model)
+        if model is REMOTE:
+            raise ModelUnsuitable("The model runs elsewhere, and its vocabulary is not known here.", "Ask its own server.")
+        tokenizer = await service.host.tokenizer(model)
         tokens = tokenizer.tokenize_markup(body.content) if body.parse_special else tokenizer.tokenize(body.content)
         return {"tokens": [{"id": t, "piece": spelled(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
 

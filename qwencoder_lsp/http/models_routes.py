@@ -51,9 +51,8 @@ def models_routes(service: Service, downloads: Downloads) -> APIRouter:
     started = int(time.time())
 
     @router.get("/health")
-    @router.get("/v1/health")
     async def health() -> Dict:
-        return _health(service)
+        return health_of(service)
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE: {}}}})
     async def metrics() -> Response:
@@ -172,7 +171,8 @@ def _entry_row(entry: ModelEntry, state: str, context: int) -> Dict:
     }
 
 
-def _health(service: Service) -> Dict:
+def health_of(service: Service) -> Dict:
+    """Who is there, with which models and how much memory."""
     status, memory = service.status, psutil.virtual_memory()
     models = [{"name": m.name, "state": m.state, "device": m.device, "resident_bytes": resident(m.pid)} for m in status.models]
     return {

@@ -2,7 +2,9 @@
 
 Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cpp; ignore_eos (go on behind the model's end of text);
 speculate (false: draft no tokens); adapter (the name of a LoRA adapter, "NAME:SCALE", or "none") or lora (several, as in llama.cpp); regex or
-guided_regex, and choice or guided_choice (what the answer must look like).
+guided_regex, and choice or guided_choice (what the answer must look like); truncation (what happens to a prompt that is too long: an error, a gap in
+its middle, or what fits the route best); language (what the text is written in, where it does not show). Tabby's segments stand in the place of
+prompt and suffix.
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ def _biases(value: Any) -> Any:
 
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
+Truncation = Literal["error", "middle", "auto"]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -146,14 +149,57 @@ class Sampled(Body):
     lora: list[LoraScale] | None = Field(None, max_length=16)
 
 
+class TabbySnippet(Body):
+    """A piece of another file, as Tabby's clients send it."""
+
+    filepath: str = ""
+    body: str
+
+
+class Segments(Body):
+    """What surrounds the cursor, as Tabby's clients send it (its OpenAPI document, `Segments`)."""
+
+    prefix: str
+    suffix: str = ""
+    filepath: str = ""
+    git_url: str = ""
+    declarations: list[TabbySnippet] = Field(default_factory=list)
+    relevant_snippets_from_changed_files: list[TabbySnippet] = Field(default_factory=list)
+    relevant_snippets_from_recently_opened_files: list[TabbySnippet] = Field(default_factory=list)
+
+    @property
+    def snippets(self) -> list[TabbySnippet]:
+        """All of them, the most useful ones first."""
+        return [*self.declarations, *self.relevant_snippets_from_changed_files, *self.relevant_snippets_from_recently_opened_files]
+
+
+TABBY_TOKENS = 64  # as Tabby's server has it; its clients name no limit
+
+
 class CompletionBody(Sampled):
     """POST /v1/completions. With `suffix`, even an empty one, the text between prompt and suffix is asked for."""
 
-    prompt: Texts
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["prompt"]}, {"required": ["segments"]}]})
+
+    prompt: Texts = Field(default_factory=list)
     suffix: str | None = None
+    segments: Segments | None = None
+    language: str = ""
+    truncation: Truncation = "error"
     max_tokens: int = Field(16, ge=0)
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_tabby(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("segments") is None:
+            if isinstance(value, dict) and value.get("prompt") is None:
+                raise PydanticCustomError("prompt", "prompt is missing")
+            return value
+        segments = value["segments"] if isinstance(value["segments"], dict) else {}
+        filled = {"prompt": segments.get("prefix"), "suffix": segments.get("suffix") or ""}
+        return {"max_tokens": TABBY_TOKENS, **value, **filled}
 
 
 class FillBody(CompletionBody):
@@ -215,8 +261,10 @@ class ChatMessage(Body):
 
 
 class ChatBody(Sampled):
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions. n_predict 0: only read the conversation, as llama.vim does while an instruction is typed."""
 
+    n_predict: int | None = Field(None, ge=-1)
+    truncation: Truncation = "error"
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
     logprobs: bool = False

@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qwencoder_lsp.context.split import line_start
-from qwencoder_lsp.core.prompt import PromptParts, Stops
-from qwencoder_lsp.engine.protocol import Constraint, Generate, Priority, Sampling
-from qwencoder_lsp.engine.supervise import EngineProcess
+from qwencoder_lsp.core.prompt import Stops
+from qwencoder_lsp.engine.protocol import Constraint, Engine, Generate, Priority, Sampling
 from qwencoder_lsp.errors import ModelMissing
 from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBody, Sampled
+from qwencoder_lsp.http.openai_fill import Made, fill, language_line
 from qwencoder_lsp.http.openai_tools import Toolbox, check_schemas, conversation, toolbox
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.choose import Choice, is_complex
 from qwencoder_lsp.models.store import InstalledModel
-from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import code_block, render_conversation
-from qwencoder_lsp.prompt.fim import render_fim
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
+from qwencoder_lsp.prompt.truncate import Dropped, shortened, shortened_conversation, too_long
 from qwencoder_lsp.settings import Settings
 
 CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
 CHAT_TOKENS = 4096  # a chat that names no limit; small models may repeat themselves for ever
+SHORT_ANSWER = 256  # tokens that such a chat must have room for
 BANNED = -100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """requests: one per choice, in the order of the choices; candidate 0 of each prompt has index 0. tools: what the answers may call.
-    why: what made "auto" mean this model."""
+    why: what made "auto" mean this model. dropped: for each prompt, what of it was left out."""
 
     model: InstalledModel
-    engine: EngineProcess
+    engine: Engine
     tokenizer: SegmentTokenizer
     requests: tuple[Generate, ...]
     tools: Toolbox | None = None
     why: str = ""
+    dropped: tuple[tuple[Dropped, ...], ...] = ()
 
 
 async def plan_completion(service: Service, body: CompletionBody) -> Plan:
@@ -57,16 +59,16 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", chosen.model))
     if body.suffix is None:
-        asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
+        made = [_continue(request, text, body, engine, tokenizer) for text in body.prompt]
     else:
         if body.temperature is None:  # there is one right text for a hole, or a few
             request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
-        asked = [_fill(request, text, body, engine, tokenizer) for text in body.prompt]
-    requests = candidates(asked, body.n)
+        made = [fill(request, text, body, engine, tokenizer) for text in body.prompt]
+    requests = candidates([asked for asked, _ in made], body.n)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
-    return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why)
+    return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why, dropped=tuple(dropped for _, dropped in made))
 
 
 async def plan_chat(service: Service, body: ChatBody) -> Plan:
@@ -81,8 +83,16 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     constrained = tools is not None or body.response_format.type != "text" or body.regex is not None
     chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.max_tokens))
     engine, tokenizer = await service.host.load(chosen.model)
-    tokens = render_conversation(turns, tokenizer, tools.shown() if tools else ())
-    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, max(256, (engine.info.max_ctx or engine.info.n_ctx) - len(tokens)))
+    shown, room = tools.shown() if tools else [], _room(engine)
+    tokens, dropped = render_conversation(turns, tokenizer, shown), tuple[Dropped, ...]()
+    reserved = body.max_tokens if body.max_tokens is not None else min(SHORT_ANSWER, room // 4)
+    if len(tokens) > room - reserved and body.truncation == "error":
+        raise too_long(len(tokens), room - reserved, reserved)
+    if len(tokens) > room - reserved:
+        kept, tokens, dropped = await asyncio.to_thread(shortened_conversation, turns, tokenizer, shown, room - reserved, body.truncation)
+        turns = [dict(turn) for turn in kept]
+    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, room - len(tokens))
+    limit = 0 if body.n_predict == 0 else limit
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, adapters=service.host.adapters.chosen(body, "chat", chosen.model))
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
@@ -91,7 +101,7 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
             raise FieldError("tools", "they cannot be combined with regex or choice.")
         answer = json.loads(request.constraint.value) if request.constraint else None
         request = replace(request, constraint=tools.constraint(tokenizer, answer))
-    return Plan(chosen.model, engine, tokenizer, candidates([request], body.n), tools, chosen.why)
+    return Plan(chosen.model, engine, tokenizer, candidates([request], body.n), tools, chosen.why, (dropped,))
 
 
 def fill_model(service: Service, field: str) -> InstalledModel:
@@ -110,11 +120,11 @@ def chat_model(service: Service, field: str) -> InstalledModel:
 
 
 def _fill_choice(service: Service, field: str) -> Choice:
-    return service.host.choose("completion", _named(service.settings, field, service.settings.model.completion))
+    return service.host.choose("completion", named(service.settings, field, service.settings.model.completion))
 
 
 def _text_choice(service: Service, field: str) -> Choice:
-    name = _named(service.settings, field, service.settings.model.completion)
+    name = named(service.settings, field, service.settings.model.completion)
     if name == AUTO:
         try:
             return service.host.choose("completion", name)
@@ -124,25 +134,31 @@ def _text_choice(service: Service, field: str) -> Choice:
 
 
 def _chat_choice(service: Service, field: str, *, complex_task: bool = True) -> Choice:
-    return service.host.choose("chat", _named(service.settings, field, service.settings.model.chat), complex_task=complex_task)
+    return service.host.choose("chat", named(service.settings, field, service.settings.model.chat), complex_task=complex_task)
 
 
-def _named(settings: Settings, field: str, own: str) -> str:
-    """What `field` means: the service's own choice, or a name of the catalogue. Only the service's owner chooses files by path."""
+def named(settings: Settings, field: str, own: str) -> str:
+    """What `field` means: the service's own choice, or a name of the catalogue. Only the service's owner chooses files by path.
+
+    Raises ModelUnknown."""
     if field in ("", AUTO):
         return own
+    if field == REMOTE.name:
+        return field
     for setting in (settings.model.completion, settings.model.chat):
         if setting != AUTO and field in (setting, Path(setting).stem):
             return setting
     return find(field).name
 
 
-def prompt_tokens(text: str | list[int], field: str, engine: EngineProcess, tokenizer: SegmentTokenizer, *, markup: bool) -> list[int]:
+def prompt_tokens(text: str | list[int], field: str, engine: Engine, tokenizer: SegmentTokenizer, *, markup: bool) -> list[int]:
     """The tokens of one prompt: ids as they are, text with special tokens in it if `markup`. Raises FieldError for none."""
     if isinstance(text, str):
         tokens = tokenizer.tokenize_markup(text) if markup else tokenizer.tokenize(text)
     else:
         tokens = text
+        if tokens and not engine.info.n_vocab:
+            raise FieldError(field, "the model runs elsewhere, and its vocabulary is not known here.", "Send text.")
         if tokens and not (min(tokens) >= 0 and max(tokens) < engine.info.n_vocab):
             raise FieldError(field, f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
     if not tokens:
@@ -150,17 +166,29 @@ def prompt_tokens(text: str | list[int], field: str, engine: EngineProcess, toke
     return tokens
 
 
-def _fill(request: Generate, text: str | list[int], body: CompletionBody, engine: EngineProcess, tokenizer: SegmentTokenizer) -> Generate:
-    if not isinstance(text, str):
-        raise FieldError("prompt", "with a suffix it must be text.")
-    cut = line_start(text, len(text))
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.max_tokens + len(text) - cut)
-    prompt = render_fim(PromptParts(text[:cut], body.suffix or "", typed=text[cut:]), tokenizer, budget, heal=request.constraint is None)
-    return replace(request, tokens=tuple(prompt.tokens), constraint=Constraint("heal", prompt.healed) if prompt.healed else request.constraint)
+def _room(engine: Engine) -> int:
+    """Tokens of the longest prompt with its answer."""
+    return engine.info.max_ctx or engine.info.n_ctx
 
 
-def base_request(body: Sampled, engine: EngineProcess, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
+def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
+    if body.language and isinstance(text, str):
+        text = language_line(body.language, text) + text
+    tokens = prompt_tokens(text, "prompt", engine, tokenizer, markup=True)
+    room = _room(engine) - body.max_tokens
+    if len(tokens) > room and body.truncation == "error":
+        raise too_long(len(tokens), room, body.max_tokens)
+    if room < 1:
+        raise FieldError("max_tokens", f"{body.max_tokens} tokens of answer leave no room for a prompt.", "Lower it.")
+    tokens, dropped = shortened(tokens, room, body.truncation)
+    return replace(request, tokens=tuple(tokens)), dropped
+
+
+def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
     """What all choices have in common; without a prompt. top_logprobs None: the answer shows no log-probabilities at all."""
+    if not engine.info.n_vocab and (body.logit_bias or top_logprobs is not None):
+        name = "logit_bias" if body.logit_bias else "logprobs"
+        raise FieldError(name, "the model runs elsewhere, and its vocabulary is not known here.", "Leave it out.")
     if any(not 0 <= token < engine.info.n_vocab for token in body.logit_bias):
         raise FieldError("logit_bias", f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
     end = tuple(sorted(tokenizer.special.end))

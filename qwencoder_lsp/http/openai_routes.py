@@ -3,9 +3,7 @@ response, so that a client that goes stops it wherever it is: while the model lo
 
 from __future__ import annotations
 
-import base64
 import secrets
-import struct
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -16,11 +14,12 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from qwencoder_lsp.engine.protocol import Chunk, Done, Embed, Priority
+from qwencoder_lsp.engine.protocol import Chunk, Done, Priority
 from qwencoder_lsp.http.candidates import answers
-from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.failures import field_error
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody, FillBody
-from qwencoder_lsp.http.openai_plan import Plan, plan_chat, plan_completion, prompt_tokens, text_model
+from qwencoder_lsp.http.openai_embeddings import embeddings as embeddings_of
+from qwencoder_lsp.http.openai_plan import Plan, plan_chat, plan_completion
 from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timings, usage
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
@@ -65,7 +64,7 @@ def openai_routes(service: Service) -> APIRouter:
 
     @router.post("/embeddings")
     async def embeddings(body: EmbeddingBody) -> Response:
-        return JsonReply(lambda: _embeddings(service, body))
+        return JsonReply(lambda: embeddings_of(service, body))
 
     return router
 
@@ -74,11 +73,10 @@ async def ask_in_background(service: Service, endpoint: str, body: Dict) -> Dict
     """The answer to `body`, sent to an endpoint of this module, when nobody else wants the engine. Raises QwencoderError."""
     try:
         if endpoint.endswith("/embeddings"):
-            return await _embeddings(service, EmbeddingBody.model_validate(body))
+            return await embeddings_of(service, EmbeddingBody.model_validate(body))
         read = ChatBody.model_validate(body) if endpoint.endswith("/chat/completions") else CompletionBody.model_validate(body)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise FieldError(".".join(map(str, first["loc"])) or "body", f"{first['msg']}.") from error
+        raise field_error(error) from error
 
     async def prepare() -> tuple[Plan, Shape]:
         if isinstance(read, ChatBody):
@@ -98,7 +96,8 @@ def _text_shape(plan: Plan, body: CompletionBody) -> TextShape:
     if body.echo:
         texts = (t if isinstance(t, str) else b"".join(map(plan.tokenizer.piece, t)).decode("utf-8", "replace") for t in body.prompt)
         echoes = [text for text in texts for _ in range(body.n)]
-    return TextShape(plan.tokenizer.piece, body.logprobs, echoes, scored)
+    healed = [request.constraint.value if request.constraint and request.constraint.kind == "heal" else "" for request in plan.requests]
+    return TextShape(plan.tokenizer.piece, body.logprobs, echoes, scored, healed)
 
 
 async def _chunks(service: Service, prepare: Prepare, *, with_usage: bool) -> AsyncGenerator[dict[str, Any], None]:
@@ -121,7 +120,7 @@ async def _chunks(service: Service, prepare: Prepare, *, with_usage: bool) -> As
                         yield {**head, "choices": [piece]}
                 else:
                     ended[index] = answer
-                    yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,)), **_why(plan)}
+                    yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,)), **_why(plan), **truncation(plan, index)}
         if with_usage:
             yield {**head, "choices": [], "usage": _usage(plan, ended)}
 
@@ -138,7 +137,7 @@ async def _whole(service: Service, prepare: Prepare) -> dict[str, Any]:
                 else:
                     ended[index] = answer
         choices = [shape.whole(index, chunks[index], ended[index]) for index in range(len(plan.requests))]
-        account = {"usage": _usage(plan, ended), "timings": timings(list(ended.values())), **_why(plan)}
+        account = {"usage": _usage(plan, ended), "timings": timings(list(ended.values())), **_why(plan), **truncation(plan)}
         return {**_head(plan, shape, shape.whole_object), "choices": choices, **account}
 
 
@@ -151,26 +150,17 @@ def _why(plan: Plan) -> dict[str, Any]:
     return {"auto": {"model": plan.model.name, "why": plan.why}} if plan.why else {}
 
 
+def truncation(plan: Plan, index: int | None = None) -> Dict:
+    """What was left out of the prompt of a choice, or of all prompts; nothing where nothing was. at: the tokens before the gap."""
+    per_prompt = len(plan.requests) // max(1, len(plan.dropped))
+    rows = [
+        {"prompt": number, "where": gap.where, "at": gap.at, "tokens": gap.tokens}
+        for number, gaps in enumerate(plan.dropped)
+        if index is None or index // per_prompt == number
+        for gap in gaps
+    ]
+    return {"truncation": {"dropped_tokens": sum(row["tokens"] for row in rows), "gaps": rows}} if rows else {}
+
+
 def _usage(plan: Plan, ended: dict[int, Done]) -> dict[str, Any]:
     return usage([ended[place] for place, request in enumerate(plan.requests) if request.index == 0], list(ended.values()))
-
-
-async def _embeddings(service: Service, body: EmbeddingBody) -> dict[str, Any]:
-    with service.working():
-        model = text_model(service, body.model)
-        engine, tokenizer = await service.host.load(model)
-        inputs = tuple(tuple(prompt_tokens(text, "input", engine, tokenizer, markup=False)) for text in body.input)
-        found = await engine.embed(Embed(0, inputs))
-        rows: list[dict[str, Any]] = []
-        for index, vector in enumerate(found.vectors):
-            values = _floats(vector)
-            if body.dimensions not in (None, len(values)):
-                raise FieldError("dimensions", f"the vectors of {model.name} have {len(values)}.", "Leave it out.")
-            rows.append({"object": "embedding", "index": index, "embedding": vector if body.encoding_format == "base64" else values})
-        account = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
-        return {"object": "list", "data": rows, "model": model.name, "usage": account}
-
-
-def _floats(vector: str) -> list[float]:
-    data = base64.b64decode(vector)
-    return list(struct.unpack(f"<{len(data) // 4}f", data))

@@ -4,6 +4,7 @@ a token of a stream passes through here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 from qwencoder_lsp.engine.protocol import Chunk, Done
@@ -40,14 +41,18 @@ class Shape(Protocol):
 
 
 class TextShape:
-    """/v1/completions. echoes: the text to show before each choice. scored: the tokens of each choice's prompt, where their scores are wanted."""
+    """/v1/completions. echoes: the text to show before each choice. scored: the tokens of each choice's prompt, where their scores are wanted.
+    healed: for each choice the text that its first tokens begin with, which is not part of its text."""
 
     prefix = "cmpl-"
     whole_object = stream_object = "text_completion"
 
-    def __init__(self, piece: Piece, logprobs: int | None, echoes: Sequence[str], scored: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, piece: Piece, logprobs: int | None, echoes: Sequence[str], scored: Sequence[Sequence[int]], healed: Sequence[str] = ()
+    ) -> None:
         self._piece, self._logprobs, self._echoes, self._scored = piece, logprobs, echoes, scored
-        self._offsets = dict(enumerate(map(len, echoes)))
+        self._starts = dict(enumerate(map(len, echoes)))
+        self._offsets = {index: self._starts.get(index, 0) - len(text) for index, text in enumerate(healed)} if healed else dict(self._starts)
 
     def opening(self, index: int) -> Dict | None:
         """The echo."""
@@ -75,22 +80,24 @@ class TextShape:
         tokens: list[str] = []
         offsets: list[int] = []
         tops: list[Dict] = []
-        at = self._offsets.get(index, 0)
+        start = self._starts.get(index, 0)
+        at = self._offsets.get(index, start)
         for chunk in chunks:
             for place, token in enumerate(chunk.tokens):
-                offsets.append(at)
-                tokens.append(spelled(self._piece(token)))
-                at += len(tokens[-1])
+                data = self._piece(token)
+                tokens.append(spelled(data))
+                offsets.append(max(start, at - _goes_on(data)))
+                at += _begun(data)
                 tops.append({spelled(self._piece(t)): max(p, LOWEST) for t, p in chunk.top[place]} if chunk.top else {})
         self._offsets[index] = at
         values = [max(value, LOWEST) for chunk in chunks for value in chunk.logprobs]
         return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops if self._logprobs else None, "text_offset": offsets}
 
     def _scores(self, prompt: Sequence[int], scores: Sequence[float]) -> Dict:
-        tokens = [spelled(self._piece(token)) for token in prompt]
-        offsets = [0]
-        for token in tokens[:-1]:
-            offsets.append(offsets[-1] + len(token))
+        pieces = [self._piece(token) for token in prompt]
+        tokens = [spelled(data) for data in pieces]
+        begun = [0, *accumulate(map(_begun, pieces))]
+        offsets = [max(0, at - _goes_on(data)) for at, data in zip(begun, pieces, strict=False)]
         values = [None, *(max(score, LOWEST) for score in scores)]  # nothing stands before the first
         return {"tokens": tokens, "token_logprobs": values, "top_logprobs": None, "text_offset": offsets}
 
@@ -151,6 +158,16 @@ class ChatShape:
     def _row(self, token: int, value: float) -> Dict:
         data = self._piece(token)
         return {"token": spelled(data), "logprob": max(value, LOWEST), "bytes": list(data)}
+
+
+def _begun(data: bytes) -> int:
+    """How many characters begin in these bytes of UTF-8."""
+    return sum(byte & 0xC0 != 0x80 for byte in data)
+
+
+def _goes_on(data: bytes) -> bool:
+    """Whether they begin within a character."""
+    return bool(data) and data[0] & 0xC0 == 0x80
 
 
 def spelled(data: bytes) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from qwencoder_lsp.http.failures import OLLAMA
+
 Dict = dict[str, Any]
 
 ERROR: Dict = {
@@ -25,6 +27,7 @@ ERROR: Dict = {
         }
     },
 }
+OLLAMA_ERROR: Dict = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
 def describe(app: FastAPI) -> None:
@@ -47,8 +50,11 @@ def _document(app: FastAPI) -> Dict:
         _allow_nulls(schema)
     schemas["Error"] = ERROR
     found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    error = {"description": "An error", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    for operations in found["paths"].values():
+    schemas["OllamaError"] = OLLAMA_ERROR
+    for path, operations in found["paths"].items():
+        ollama = path.startswith(OLLAMA)
+        name, stream = ("OllamaError", "application/x-ndjson") if ollama else ("Error", "text/event-stream")
+        error = {"description": "An error", "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
         for operation in operations.values():
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = error
@@ -56,7 +62,7 @@ def _document(app: FastAPI) -> Dict:
             if _streams(operation, schemas):
                 for status in ("200", "202"):
                     if status in operation["responses"]:
-                        operation["responses"][status]["content"]["text/event-stream"] = {}
+                        operation["responses"][status]["content"][stream] = {}
     return found
 
 

@@ -16,9 +16,12 @@ from qwencoder_lsp.http.failures import report_in_one_shape
 from qwencoder_lsp.http.guard import ORIGINS
 from qwencoder_lsp.http.llamacpp_routes import llamacpp_routes
 from qwencoder_lsp.http.models_routes import models_routes
+from qwencoder_lsp.http.ollama_routes import ollama_routes
 from qwencoder_lsp.http.openai_routes import openai_routes
 from qwencoder_lsp.http.openapi import describe
 from qwencoder_lsp.http.service import Service
+from qwencoder_lsp.http.tabby_routes import tabby_routes
+from qwencoder_lsp.http.window_routes import team_app
 
 
 def public_app(service: Service, store: BatchStore, runner: BatchRunner) -> FastAPI:
@@ -32,6 +35,9 @@ def public_app(service: Service, store: BatchStore, runner: BatchRunner) -> Fast
     app.include_router(openai_routes(service))
     app.include_router(llamacpp_routes(service))
     app.include_router(adapter_routes(service))
+    app.include_router(ollama_routes(service, downloads))
+    app.include_router(tabby_routes(service))
     app.include_router(batch_routes(store, runner))
+    app.mount("/qwencoder", team_app(service))
     describe(app)
     return app

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from qwencoder_lsp.errors import QwencoderError, to_wire
 from qwencoder_lsp.gateway.protocol import Event
 from qwencoder_lsp.gateway.wire import event_members
-from qwencoder_lsp.http.failures import failure
+from qwencoder_lsp.http.failures import Failure, failure
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would mak
 _DONE = b"data: [DONE]\n\n"
 
 Json = dict[str, Any] | list[dict[str, Any]]
+Fail = Callable[[Exception], Failure]
 
 
 class JsonLines(Response):
@@ -50,18 +51,16 @@ class JsonLines(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class EventStream(Response):
-    """The same as server-sent events that end with [DONE]. The status waits for the first object, so that a refusal has its own;
-    an error behind it becomes the last event, in the place of [DONE]."""
+class _Stream(Response):
+    """Sends the objects of an async generator, and closes it at the end or when the client has gone. The status waits for the first object, so that a
+    refusal has its own; an error behind it becomes the last object, in the place of what usually comes at the end."""
 
-    media_type = "text/event-stream"
+    before, behind, end = b"", b"\n", b""
 
-    def __init__(self, objects: AsyncGenerator[dict[str, Any], None], *, done: bool = True) -> None:
-        """done: whether [DONE] comes at the end, which llama.cpp's own routes do not send."""
-        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})  # the second is nginx's: pass on at once
+    def __init__(self, objects: AsyncGenerator[dict[str, Any], None], *, failed: Fail = failure, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(headers=headers)
         del self.headers["content-length"]
-        self._objects = objects
-        self._end = _DONE if done else b""
+        self._objects, self._failed = objects, failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -71,20 +70,38 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         started = False
-        end = self._end
+        end = self.end
         try:
             async for item in self._objects:
                 if not started:
                     started = True
                     await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await send({"type": "http.response.body", "body": b"data: " + _bytes(item) + b"\n\n", "more_body": True})
+                await send({"type": "http.response.body", "body": self.before + _bytes(item) + self.behind, "more_body": True})
         except Exception as error:
-            found = failure(error)
+            found = self._failed(error)
             if not started:
                 await _reply(send, found.status, found.body, found.headers)
                 return
-            end = b"data: " + _bytes(found.body) + b"\n\n"
+            end = self.before + _bytes(found.body) + self.behind
         await send({"type": "http.response.body", "body": end, "more_body": False})
+
+
+class EventStream(_Stream):
+    """Server-sent events that end with [DONE]."""
+
+    media_type = "text/event-stream"
+    before, behind = b"data: ", b"\n\n"
+
+    def __init__(self, objects: AsyncGenerator[dict[str, Any], None], *, done: bool = True) -> None:
+        """done: whether [DONE] comes at the end, which llama.cpp's own routes do not send."""
+        super().__init__(objects, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})  # the second is nginx's: pass on at once
+        self.end = _DONE if done else b""
+
+
+class LineStream(_Stream):
+    """Ollama's streams: one object per line. failed: the shape of an error."""
+
+    media_type = "application/x-ndjson"
 
 
 class JsonReply(Response):
@@ -92,9 +109,10 @@ class JsonReply(Response):
 
     media_type = "application/json"
 
-    def __init__(self, work: Callable[[], Awaitable[Json]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[Json]], failed: Fail = failure) -> None:
+        """failed: the shape of an error."""
         super().__init__()
-        self._work = work
+        self._work, self._failed = work, failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _while_there(self._send(send), receive)
@@ -104,7 +122,7 @@ class JsonReply(Response):
             body: Json = await self._work()
             status, headers = 200, dict[str, str]()
         except Exception as error:
-            found = failure(error)
+            found = self._failed(error)
             status, body, headers = found.status, found.body, found.headers
         await _reply(send, status, body, headers)
 

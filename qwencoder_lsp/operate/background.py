@@ -35,7 +35,7 @@ def listen_request(settings: Settings) -> ListenRequest:
     """What the gateway is asked to serve. Raises SettingsError when the keys cannot be read."""
     own = settings.gateway
     keys = load_keys(settings, os.environ.get("QWENCODER_API_KEYS", ""))
-    return ListenRequest(own.host, own.port, keys, own.key_concurrency if keys else 0, own.key_rate, own.max_body_mb)
+    return ListenRequest(own.host, own.port, keys, own.key_concurrency if keys else 0, own.key_rate, own.max_body_mb, own.ollama_port)
 
 
 async def serve_in_background(settings: Settings, options: Options, stopping: asyncio.Event, tell: Callable[[Running], None]) -> None:

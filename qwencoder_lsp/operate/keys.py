@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import secrets
-import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +18,7 @@ from filelock import FileLock
 
 from qwencoder_lsp import paths
 from qwencoder_lsp.errors import NotApplicable, RequestError, SettingsError
+from qwencoder_lsp.gateway.keys import key_lines
 from qwencoder_lsp.gateway.protocol import HASHED_KEY
 from qwencoder_lsp.settings import Settings
 
@@ -104,14 +104,7 @@ def _digest(key: str) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        shared = sys.platform != "win32" and path.stat().st_mode & 0o077
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"gateway.key_file: {path} cannot be read ({error}).", "Correct the path.") from error
-    if shared:
-        raise SettingsError(f"gateway.key_file: others may read {path}.", f"Run: chmod 600 {path}")
-    return lines
+    return key_lines(path, "gateway.key_file")
 
 
 def _write(path: Path, lines: list[str]) -> None:

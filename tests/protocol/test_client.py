@@ -17,11 +17,15 @@ from tests.protocol.fronts import front
 from tests.protocol.gateways import end
 
 KEY = "k" * 24
+CODE = "def f(x):\n    return x\n"
+DOCUMENTED = 'def f(x):\n    """Give it back."""\n    return x\n'
+TESTS = "from sums import f\n\n\ndef test_f():\n    assert f(1) == 1\n"
 RULES = [
     {"contains": "<|fim_suffix|>)<|fim_middle|>f(<|cursor|>", "text": "x, y"},
-    {"contains": "Write unit tests with pytest", "text": "```python\ndef test_f(): ...\n```"},
-    {"contains": "documentation comments", "text": "Here:\n```python\n# doc\nf()\n```"},
-    {"contains": "Refactor this code: shorter", "text": "no code"},
+    {"contains": "from the module `sums`", "text": f"```python\n{TESTS}```"},
+    {"contains": "docstring", "text": '```python\ndef f(x):\n    """Give it back."""\n    return x\n```'},
+    {"contains": "shorter", "text": "no code"},
+    {"contains": "rename", "text": "```python\ndef g(x):\n    return x\n```"},
     {"constraint": "findings", "text": json.dumps({"findings": []})},
     {"contains": "hello", "text": "hi there"},
 ]
@@ -35,10 +39,11 @@ def test_without_an_argument_the_local_gateway_is_found_or_started(script: Any) 
             assert (answer.text, answer.model, answer.usage.generated) == ("x, y", "scripted", 4)
             assert coder.chat("hello").text == coder.chat([Message("system", "s"), Message("user", "hello")]).text == "hi there"
             assert "".join(coder.stream("hello")) == "hi there"
-            assert coder.generate_tests("f()", framework="pytest").code == "def test_f(): ...\n"
-            assert coder.document("f()").code == "# doc\nf()\n"
+            assert coder.generate_tests(CODE, module="sums").code == TESTS
+            assert coder.document(CODE).code == DOCUMENTED
+            assert coder.refactor(CODE, "rename it").code == "def g(x):\n    return x\n"
             with pytest.raises(AnswerError, match="no code block"):
-                coder.refactor("f()", "shorter")
+                coder.refactor(CODE, "shorter")
             assert coder.review("f()\n").model == "scripted"
             assert [math.isclose(math.hypot(*v), 1, rel_tol=1e-6) for v in coder.embed(["a", "b"])] == [True, True]
             assert coder.models() == ["scripted"]
@@ -54,8 +59,8 @@ async def test_a_service_elsewhere_is_asked_by_url_with_a_key(script: Any) -> No
     async with front(ListenRequest("127.0.0.1", 0, (KEY,))) as f:
         url = str(f.client.base_url)
         async with AsyncQwenCoder(url, KEY) as coder:
-            several = await asyncio.gather(coder.complete("f(", ")"), coder.chat("hello"), coder.embed(["a"]), coder.document("f()"))
-            assert (several[0].text, several[1].text, several[3].code) == ("x, y", "hi there", "# doc\nf()\n")
+            several = await asyncio.gather(coder.complete("f(", ")"), coder.chat("hello"), coder.embed(["a"]), coder.document(CODE))
+            assert (several[0].text, several[1].text, several[3].code) == ("x, y", "hi there", DOCUMENTED)
             assert [piece async for piece in coder.stream("hello")]
             with pytest.raises(ModelMissing):
                 await coder.complete("x", model="gpt-4")

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from tests.protocol.fronts import front
+from tests.protocol.fronts import Front, front
 from tests.protocol.gateways import until
 
 # What llama.vim posts, with its own defaults (autoload/llama.vim): a completion, and what it sends to warm the cache.
@@ -145,3 +145,48 @@ async def test_mistrals_fim_route_answers_as_a_chat(script: Any) -> None:
     assert whole["choices"][0]["message"]["content"] == "x"
     events = [json.loads(line.removeprefix("data: ")) for line in streamed.text.split("\n\n")[:-2]]
     assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == "x"
+
+
+def as_curl_sends(body: dict[str, Any], path: str = "/infill") -> bytes:
+    """The bytes of llama.vim's `curl --silent --no-buffer --request POST --url URL --header "Content-Type: application/json" --data @-`, with the
+    body as Vim's json_encode writes it."""
+    data = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:11452\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"
+    expect = "Expect: 100-continue\r\n" if len(data) > 1 << 20 else ""
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n{expect}\r\n".encode() + data
+
+
+async def curl(f: Front, data: bytes, *, killed_after: float | None = None) -> tuple[int, Any]:
+    """Status and body; (0, None) for one that is killed after so many seconds."""
+    reader, writer = await asyncio.open_connection(f.http.base_url.host, f.http.base_url.port)
+    try:
+        writer.write(data)
+        if killed_after is not None:
+            await asyncio.sleep(killed_after)
+            return 0, None
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.split("content-length: ")[1].split("\r\n")[0])
+        return int(head.split()[1]), json.loads(await reader.readexactly(length))
+    finally:
+        writer.close()
+
+
+async def test_llama_vims_bytes_are_answered_and_killed_curls_stop_their_work(script: Any) -> None:
+    script(rules=[{"contains": "slow", "text": "never " * 1000}], default="a + b", token_ms=1)
+    instruct: dict[str, Any] = {"id_slot": 0, "messages": [{"role": "user", "content": "héllo\t\u0001"}]}
+    instruct |= {"min_p": 0.1, "temperature": 0.1, "samplers": [], "stream": False}
+    async with front() as f:
+        assert await curl(f, as_curl_sends(WARM)) == (200, {})
+        status, answer = await curl(f, as_curl_sends(VIM))
+        assert (status, set(answer)) == (200, set(VIM["response_fields"]))
+        for after in (0, 0.005, 0.05, 0.2):
+            await curl(f, as_curl_sends({**VIM, "prompt": "slow"}), killed_after=after)
+            await f.busy(0)
+        typed = as_curl_sends(VIM)
+        for end in (10, len(typed) // 2, len(typed) - 1):
+            await curl(f, typed[:end], killed_after=0.01)
+        status, warmed = await curl(f, as_curl_sends({**instruct, "n_predict": 0}, "/v1/chat/completions"))
+        assert (status, warmed["usage"]["completion_tokens"]) == (200, 0)
+        status, answer = await curl(f, as_curl_sends(instruct, "/v1/chat/completions"))
+        assert (status, answer["choices"][0]["message"]["content"]) == (200, "a + b")
+        await f.busy(0)

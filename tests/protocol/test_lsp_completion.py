@@ -10,7 +10,7 @@ import pytest
 
 from tests.protocol.gateways import wait
 from tests.protocol.rawclient import frame
-from tests.protocol.windows import INVOKED, URI, between, log_text, window
+from tests.protocol.windows import INVOKED, URI, VIA, between, log_text, window
 
 SLOW = {"default": "slow answer", "prefill_ms": 60_000}
 
@@ -293,7 +293,7 @@ def test_a_trace_record_holds_numbers_and_codes_and_no_text(tmp_path: Path) -> N
         w.inline(0, 16)
         (record,) = w.request("qwencoder/trace", {"limit": 5})
         assert record["usage"]["prompt"] > 0
-        assert record["model"] == "scripted"
+        assert record["model"] == ("remote" if VIA == "remote" else "scripted")
         assert record["total_ms"] > 0
         assert "secret" not in str(record)
         assert "secret" not in log_text(tmp_path)

@@ -225,14 +225,18 @@ async def test_embeddings_are_unit_vectors_in_both_encodings(script: Any) -> Non
         packed = await f.client.embeddings.create(model="auto", input="a")  # the client asks for base64 and unpacks it
         tokens = await f.client.embeddings.create(model="auto", input=[[97], [98]])
         raw = await f.http.post("/v1/embeddings", json={"input": [97], "encoding_format": "base64"})
-        dimensions = await f.http.post("/v1/embeddings", json={"input": "a", "dimensions": 3})
+        short = await f.client.embeddings.create(model="auto", input="a", dimensions=3)
+        too_many = await f.http.post("/v1/embeddings", json={"input": "a", "dimensions": 9})
     assert [row.index for row in plain.data] == [0, 1, 2]
     assert all(math.isclose(math.hypot(*row.embedding), 1, rel_tol=1e-6) for row in plain.data)
     assert plain.data[0].embedding == plain.data[2].embedding != plain.data[1].embedding
     assert (plain.usage.prompt_tokens, plain.usage.total_tokens) == (3, 3)
     assert packed.data[0].embedding == tokens.data[0].embedding == plain.data[0].embedding
     assert list(struct.unpack("<8f", base64.b64decode(raw.json()["data"][0]["embedding"]))) == plain.data[0].embedding
-    assert dimensions.json()["error"]["param"] == "dimensions"
+    length = math.hypot(*plain.data[0].embedding[:3])
+    expected = [value / length for value in plain.data[0].embedding[:3]]
+    assert all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(short.data[0].embedding, expected, strict=True))
+    assert too_many.json()["error"]["param"] == "dimensions"
 
 
 async def test_more_choices_than_the_engine_has_places_for_come_in_turns(script: Any) -> None:

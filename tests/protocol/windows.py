@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.protocol.elsewhere import member, served
 from tests.protocol.gateways import alive, wait
 from tests.protocol.rawclient import COMMAND, RawClient
 
 URI = "file:///srv/project/example.py"
 INVOKED, AUTOMATIC = 1, 2
+VIA = os.environ.get("QWENCODER_TEST_VIA", "")  # "team" or "remote": the same tests with the model on another machine
 
 
 class Window(RawClient):
@@ -57,6 +59,8 @@ class Window(RawClient):
         """Wait until the gateway is connected; returns its status."""
         wait(lambda: self.request("qwencoder/status")["gateway"], 60)
         gateway: dict[str, Any] = self.request("qwencoder/status")["gateway"]
+        if VIA == "team":
+            gateway["active"] -= 1  # that it is served is a request of its own
         return gateway
 
 
@@ -70,13 +74,19 @@ def window(
     stderr: Path | None = None,
 ) -> Iterator[Window]:
     """A window with an empty home directory. The gateway that it starts ends with it."""
-    client = Window(environment(home, script, env), command, stderr)
-    client.home = home
-    try:
+    with contextlib.ExitStack() as stack:
+        own = environment(home, script, env)
+        if VIA and script is not None:
+            team = home / "team"
+            team.mkdir()
+            url = stack.enter_context(served(environment(team, script, env)))
+            stack.callback(end_gateway, team)
+            own = {**member(home, url, VIA), **(env or {})}
+        client = Window(own, command, stderr)
+        client.home = home
+        stack.callback(end_gateway, home)
+        stack.callback(client.close)
         yield client
-    finally:
-        client.close()
-        end_gateway(home)
 
 
 def environment(home: Path, script: dict[str, Any] | None = None, more: dict[str, str] | None = None) -> dict[str, str]:

@@ -33,6 +33,14 @@ def test_text_offsets_go_on_over_the_chunks_of_a_choice() -> None:
     assert [table["text_offset"] for table in tables] == [[2], [3], [2]]
 
 
+def test_text_offsets_are_places_in_the_text_not_in_the_tokens_spelling() -> None:
+    shape = TextShape(PIECE, 0, (), (), ("re",))
+    table = shape.piece(0, Chunk(1, "té!", tuple("reté!".encode()), (-0.1,) * 6))["logprobs"]
+    assert table["text_offset"] == [0, 0, 0, 1, 1, 2], "what was taken back is in front of the text; both bytes of é are its one place"
+    scored = TextShape(PIECE, 0, (), (tuple("é!".encode()),)).whole(0, (), done(3, 0, 0))["logprobs"]
+    assert scored["text_offset"] == [0, 0, 1]
+
+
 def test_the_account_of_several_choices_counts_a_prompt_once_and_all_work() -> None:
     one, two = done(10, 0, 5), done(10, 9, 7, prefill_ms=300.0, decode_ms=100.0)
     assert usage([one], [one, two]) == {

@@ -1,0 +1,167 @@
+"""The bodies of Ollama's routes (its docs/api.md), and the requests in OpenAI's words that they stand for. Lenient: what is unknown is ignored."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.openai_bodies import FUNCTION_NAME, Body, ChatBody, CompletionBody, Strings, ToolBody
+
+UNBOUNDED = 4096  # what num_predict -1 means here
+FIM_MARKUP = re.compile(r"<\|fim_(prefix|suffix|middle)\|>")
+# What people who come from Ollama call these models, with whatever quantisation they had: qwen2.5-coder:1.5b-base-q4_K_M.
+LIBRARY_NAME = re.compile(r"qwen2\.5-coder:(?P<size>[0-9.]+b)(-.*)?")
+
+
+def _named(value: Any) -> Any:
+    """A name without Ollama's default tag, or the catalogue's for one of Ollama's library."""
+    if not isinstance(value, str):
+        return value
+    if found := LIBRARY_NAME.fullmatch(value):
+        return f"qwencoder-{found['size']}"
+    return value.removesuffix(":latest")
+
+
+Name = Annotated[str, BeforeValidator(_named)]
+Format = Annotated[dict[str, Any] | Literal["", "json"], WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string", "enum": ["", "json"]}]})]
+
+
+class Options(Body):
+    """Ollama's "Valid Parameters and Values", as far as they mean something here; the size of the context is the service's own."""
+
+    num_predict: int = Field(-1, ge=-2)
+    temperature: float | None = Field(None, ge=0, le=10)
+    top_k: int | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repeat_penalty: float | None = Field(None, ge=0.01, le=10)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = None
+    stop: Strings = Field(default_factory=list)
+
+    @property
+    def limit(self) -> int:
+        """Most tokens of the answer."""
+        return UNBOUNDED if self.num_predict < 0 else self.num_predict
+
+    def sampled(self) -> dict[str, Any]:
+        """In OpenAI's words."""
+        return self.model_dump(exclude_none=True, exclude={"num_predict"})
+
+
+class ModelName(Body):
+    """Which model, by its name here or in Ollama's library. Older clients say `name`."""
+
+    model: Name = Field("", validation_alias=AliasChoices("model", "name"))
+
+
+class Answered(ModelName):
+    """What /api/generate and /api/chat have in common. keep_alive 0 unloads the model, other values are the service's own business."""
+
+    stream: bool = True
+    format: Format = ""
+    options: Options = Field(default_factory=Options)
+    keep_alive: int | float | str | None = None
+
+    @property
+    def unloads(self) -> bool:
+        """Whether it asks for the model to leave memory."""
+        return self.keep_alive in (0, "0", "0s", "0m", "0h")
+
+    def sampled(self) -> dict[str, Any]:
+        """In OpenAI's words."""
+        body = {"model": self.model, **self.options.sampled()}
+        if isinstance(self.format, dict):
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.format}}
+        elif self.format:
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+
+class GenerateBody(Answered):
+    """POST /api/generate. raw: the prompt is complete; otherwise it becomes a turn of a conversation, unless it has a suffix or holds FIM tokens."""
+
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    raw: bool = False
+    images: list[Any] = Field(default_factory=list)
+
+    def asked(self) -> CompletionBody | ChatBody:
+        """The request that it stands for. Raises FieldError."""
+        if self.images:
+            raise FieldError("images", "these models read text only.")
+        body = self.sampled()
+        if self.suffix or self.raw or FIM_MARKUP.search(self.prompt):
+            fill = {"suffix": self.suffix} if self.suffix else {}
+            return CompletionBody.model_validate({**body, **fill, "prompt": self.prompt, "max_tokens": self.options.limit})
+        turns = [{"role": "system", "content": self.system}] if self.system else []
+        return _chat(body, [*turns, {"role": "user", "content": self.prompt}], self.options)
+
+
+class OllamaCall(Body):
+    """A call of an earlier answer; arguments is an object, not text."""
+
+    name: str = Field(pattern=FUNCTION_NAME)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class OllamaToolCall(Body):
+    """One of the calls of an earlier answer."""
+
+    function: OllamaCall
+
+
+class OllamaMessage(Body):
+    """One turn."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    images: list[Any] = Field(default_factory=list)
+    tool_calls: list[OllamaToolCall] = Field(default_factory=list)
+
+
+class OllamaChatBody(Answered):
+    """POST /api/chat."""
+
+    messages: list[OllamaMessage] = Field(default_factory=list)
+    tools: list[ToolBody] = Field(default_factory=list, max_length=128)
+
+    def asked(self) -> ChatBody:
+        """The request that it stands for. Raises FieldError."""
+        turns = []
+        for message in self.messages:
+            if message.images:
+                raise FieldError("images", "these models read text only.")
+            calls = [{"function": {"name": c.function.name, "arguments": json.dumps(c.function.arguments)}} for c in message.tool_calls]
+            turns.append({"role": message.role, "content": message.content, "tool_calls": calls})
+        return _chat({**self.sampled(), "tools": [tool.model_dump() for tool in self.tools]}, turns, self.options)
+
+
+class EmbedBody(ModelName):
+    """POST /api/embed, and the older /api/embeddings with its `prompt`."""
+
+    input: Strings = Field(validation_alias=AliasChoices("input", "prompt"), min_length=1, max_length=2048)
+    dimensions: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _some(self) -> EmbedBody:
+        if not all(self.input):
+            raise ValueError("There is nothing to embed in an empty text")
+        return self
+
+
+class PullBody(ModelName):
+    """POST /api/pull."""
+
+    stream: bool = True
+
+
+def _chat(body: dict[str, Any], messages: list[dict[str, Any]], options: Options) -> ChatBody:
+    limit = {} if options.num_predict < 0 else {"max_tokens": max(1, options.num_predict)}
+    return ChatBody.model_validate({**body, **limit, "messages": messages})

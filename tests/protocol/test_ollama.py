@@ -1,0 +1,159 @@
+"""Ollama's routes over a real socket, with the scripted engine; the official `ollama` client, unmodified, is the judge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import ollama
+import pytest
+
+from qwencoder_lsp.gateway.protocol import ListenRequest
+from tests.protocol.fronts import Front, front
+
+HELLO = [{"role": "user", "content": "hello"}]
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "weather", "description": "d", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[ollama.AsyncClient, Front]]:
+    async with front() as f:
+        client = ollama.AsyncClient(host=str(f.http.base_url))
+        try:
+            yield client, f
+        finally:
+            await client._client.aclose()
+
+
+async def test_a_prompt_is_a_turn_of_a_conversation_and_streams_by_line(script: Any) -> None:
+    script(rules=[{"contains": "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nhello<|im_end|>", "text": "hi there"}])
+    async with served() as (client, _):
+        whole = await client.generate("scripted", "hello", system="be kind")
+        pieces = [piece async for piece in await client.generate("scripted:latest", "hello", system="be kind", stream=True)]
+    assert (whole.response, whole.done, whole.done_reason, whole.model) == ("hi there", True, "stop", "scripted")
+    assert whole.eval_count == len("hi there")
+    assert whole.prompt_eval_count and whole.total_duration
+    assert "".join(piece.response or "" for piece in pieces) == "hi there"
+    assert [piece.done for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert pieces[-1].eval_count == whole.eval_count
+
+
+async def test_a_suffix_fills_in_the_middle_and_markup_or_raw_keeps_the_prompt_as_it_is(script: Any) -> None:
+    script(
+        rules=[
+            {"contains": "<|fim_suffix|>)<|fim_middle|>f(<|cursor|>", "text": "x"},
+            {"contains": "<|im_start|>", "text": "a chat"},
+            {"contains": "<|fim_prefix|>g(<|fim_suffix|>)<|fim_middle|><|cursor|>", "text": "y"},
+            {"contains": "plain<|cursor|>", "text": "z"},
+        ]
+    )
+    async with served() as (client, _):
+        assert (await client.generate("auto", "f(", suffix=")")).response == "x"
+        rendered = await client.generate("scripted", "<|fim_prefix|>g(<|fim_suffix|>)<|fim_middle|>")
+        assert rendered.response == "y", "as Twinny sends it"
+        assert (await client.generate("scripted", "plain", raw=True)).response == "z"
+
+
+async def test_options_and_formats_are_obeyed(script: Any) -> None:
+    script(rules=[{"constraint": '"SCHEMA"', "text": "{}"}, {"constraint": '{"type":"object"}', "text": "[]"}], default="one two END three")
+    async with served() as (client, _):
+        short = await client.generate("scripted", "x", options={"num_predict": 3, "temperature": 0.5, "seed": 1, "num_ctx": 2048})
+        assert (short.response, short.done_reason) == ("one", "length")
+        assert (await client.generate("scripted", "x", options={"stop": ["END"]})).response == "one two "
+        assert (await client.generate("scripted", "x", format="json")).response == "[]"
+        assert (await client.chat("scripted", HELLO, format={"title": "SCHEMA"})).message.content == "{}"
+
+
+async def test_a_chat_streams_and_calls_tools_with_arguments_as_objects(script: Any) -> None:
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+    script(rules=[{"contains": "<tool_response>\n21 degrees", "text": "warm"}, {"contains": "weather", "text": call}], default="hi")
+    async with served() as (client, _):
+        assert (await client.chat("scripted", HELLO)).message.content == "hi"
+        pieces = [piece async for piece in await client.chat("scripted", HELLO, stream=True)]
+        assert "".join(piece.message.content or "" for piece in pieces) == "hi"
+        asked = await client.chat("scripted", HELLO, tools=[WEATHER])
+        assert asked.message.tool_calls
+        function = asked.message.tool_calls[0].function
+        assert (function.name, dict(function.arguments)) == ("weather", {"city": "Oslo"})
+        streamed = [piece async for piece in await client.chat("scripted", HELLO, tools=[WEATHER], stream=True)]
+        assert [bool(piece.message.tool_calls) for piece in streamed] == [True]
+        turns: Any = [*HELLO, asked.message, {"role": "tool", "content": "21 degrees", "tool_name": "weather"}]
+        assert (await client.chat("scripted", turns, tools=[WEATHER])).message.content == "warm"
+
+
+async def test_texts_become_vectors_of_the_length_asked_for(script: Any) -> None:
+    async with served() as (client, _):
+        found = await client.embed("scripted", ["a", "b"])
+        assert [len(vector) for vector in found.embeddings] == [8, 8]
+        assert [len(v) for v in (await client.embed("scripted", "a", dimensions=3)).embeddings] == [3]
+        assert len((await client.embeddings("scripted", "a")).embedding) == 8
+
+
+async def test_models_are_listed_shown_loaded_and_unloaded(script: Any) -> None:
+    script(default="x")
+    async with served() as (client, f):
+        assert [model.model for model in (await client.list()).models] == ["scripted"]
+        assert not (await client.ps()).models
+        assert (await client.generate("scripted", "")).done_reason == "load"
+        assert [model.model for model in (await client.ps()).models] == ["scripted"]
+        shown = await client.show("scripted")
+        assert shown.capabilities == ["completion", "tools", "insert"]
+        assert shown.modelinfo
+        assert shown.modelinfo["qwen2.context_length"] == 32768
+        assert (await client.generate("scripted", "", keep_alive=0)).done_reason == "unload"
+        assert (await f.http.get("/")).text == "Ollama is running"
+        assert (await f.http.get("/api/version")).json()["version"]
+
+
+async def test_a_failed_download_is_an_error_of_its_stream(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    async with served() as (client, _):
+        states = []
+        with pytest.raises(ollama.ResponseError) as refused:
+            async for state in await client.pull("qwen2.5-coder:1.5b-base-q4_K_M", stream=True):
+                states.append(state.status)
+        with pytest.raises(ollama.ResponseError):
+            await client.pull("qwencoder-1.5b")
+    assert states[0] == "pulling manifest"
+    assert "did not deliver" in refused.value.error
+
+
+async def test_errors_have_the_shape_that_the_client_reads(script: Any) -> None:
+    async with served() as (client, f):
+        with pytest.raises(ollama.ResponseError, match="gpt-4") as unknown:
+            await client.generate("gpt-4", "x")
+        assert unknown.value.status_code == 404
+        with pytest.raises(ollama.ResponseError, match="images"):
+            await client.generate("scripted", "x", images=[b"\x89PNG"])
+        with pytest.raises(ollama.ResponseError, match="schema"):
+            async for _ in await client.chat("scripted", HELLO, format={"not": {}}, stream=True):
+                pass
+        for path, body in (("/api/chat", {"messages": 1}), ("/api/embed", {}), ("/api/nothing", {}), ("/api/generate", {"options": {"top_p": 7}})):
+            answer = await f.http.post(path, json=body)
+            assert answer.status_code in (400, 404)
+            assert isinstance(answer.json()["error"], str), path
+
+
+async def test_a_client_that_goes_stops_the_work(script: Any) -> None:
+    script(default="x" * 1000, token_ms=50)
+    async with served() as (_, f):
+        async with f.http.stream("POST", "/api/generate", json={"model": "scripted", "prompt": "go"}) as answer:
+            await anext(answer.aiter_lines())
+        await f.busy(0)
+
+
+async def test_the_port_that_ollamas_clients_know_can_be_served_too(script: Any) -> None:
+    script(default="x")
+    async with front(ListenRequest("127.0.0.1", 0, ollama_port=0)) as f:
+        status = await f.private.status()
+        first, second = status.listening.split(", ")
+        assert first != second
+        client = ollama.AsyncClient(host=f"http://{second}")
+        assert (await client.generate("scripted", "hello")).response == "x"
+        await client._client.aclose()
