@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SECTION = "qwencoder"
 FIRST_ANSWER_S = 5.0  # a client that never answers workspace/configuration gets its completions all the same
-EXTENSION_KEYS = frozenset({"command", "trace"})  # settings of the editor's extension, which share the section with ours
+EXTENSION_KEYS = frozenset({"command", "package", "trace"})  # settings of the editor's extension, which share the section with ours
 
 
 class Configuration:
