@@ -66,7 +66,8 @@ class StatusBoard:
 
     def downloading(self, name: str, percentage: int) -> None:
         """A model is on its way."""
-        self._fetching = {"state": "downloading", "kind": NORMAL, "busy": True, "message": f"Downloading {name}: {percentage} %"}
+        line = {"state": "downloading", "kind": NORMAL, "busy": True, "message": f"Downloading {name}: {percentage} %"}
+        self._fetching = {**line, "percentage": percentage}
         self._say(self._fetching)
 
     def fetched(self) -> None:
