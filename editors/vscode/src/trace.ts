@@ -49,18 +49,17 @@ export class TracePage implements vscode.TextDocumentContentProvider, vscode.Dis
 }
 
 function asMarkdown(entries: readonly Entry[]): string {
-  const rows = entries.map(entry => [
-    new Date(entry.at * 1000).toLocaleTimeString(),
-    entry.feature,
-    entry.reason + (entry.detail && ` (${entry.detail})`),
-    Math.round(entry.total_ms),
-    entry.model,
-    entry.source,
-    `${entry.usage.prompt} (${entry.usage.reused} reused)`,
-    entry.usage.generated,
-    `${Math.round(entry.timings.queue)} / ${Math.round(entry.timings.prefill)} / ${Math.round(entry.timings.decode)}`,
+  const rows = entries.map(({ at, feature, reason, detail, total_ms, model, source, usage, timings }) => [
+    new Date(at * 1000).toLocaleTimeString(undefined, { hour12: false }),
+    feature,
+    reason + (detail && ` (${detail})`),
+    Math.round(total_ms),
+    [model, source].filter(Boolean).join(', '),
+    `${usage.reused} + ${usage.prompt - usage.reused} → ${usage.generated}`,
+    `${Math.round(timings.queue)} + ${Math.round(timings.prefill)} + ${Math.round(timings.decode)}`,
   ]);
-  const head = ['Time', 'Request', 'Outcome', 'ms', 'Model', 'Answered by', 'Prompt tokens', 'Written', 'Queue / prefill / decode ms'];
+  const head = ['Time', 'Request', 'Outcome', 'ms', 'From', 'Tokens', 'Engine ms'];
   const lines = [head, head.map(() => '---'), ...rows].map(cells => `| ${cells.map(cell => String(cell).replaceAll('|', '\\|')).join(' | ')} |`);
-  return `# The latest requests, newest first\n\n${rows.length > 0 ? lines.join('\n') : 'There was none yet.'}\n`;
+  const legend = 'Tokens: reused + read → written. Engine ms: waiting + reading + writing.';
+  return `## The latest requests, newest first\n\n${rows.length > 0 ? `${lines.join('\n')}\n\n${legend}` : 'There was none yet.'}\n`;
 }
