@@ -17,7 +17,7 @@ export function createClient(
   onAnswer: () => void,
 ): LanguageClient {
   const client: LanguageClient = new LanguageClient('qwencoder', 'Qwen-Coder', { command: command.program, args: command.args, options: { cwd } }, {
-    documentSelector: [{ scheme: 'file' }, { scheme: 'untitled' }, { scheme: 'vscode-notebook-cell' }],
+    documentSelector: [{ scheme: 'file' }, { scheme: 'untitled' }],
     outputChannel: log,
     errorHandler: {
       error: (error, message, count) => restarts.error(error, message, count),
