@@ -187,7 +187,7 @@ def test_a_killed_server_is_started_again(server: vscode.CodeServer) -> None:
 
 def test_the_status_item_shows_loading_ready_and_error(server: vscode.CodeServer) -> None:
     end_gateway(server.home)  # that of the tests before: the next engine reads the script again
-    (server.home / "script.json").write_text(json.dumps({**SCRIPT, "load_ms": 8000}))
+    (server.home / "script.json").write_text(json.dumps({**SCRIPT, "load_ms": 4000}))
     broken = server.home / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
     file = write(server, "states.py", "# greeting\n")
@@ -197,7 +197,8 @@ def test_the_status_item_shows_loading_ready_and_error(server: vscode.CodeServer
 
     breaks = {"write": [str(server.user_settings), server.settings(qwencoder__model__completion=str(broken))]}
     mends = {"write": [str(server.user_settings), server.settings()]}
-    good: list[Step] = [{"status": "Loading"}, shown("loading"), READY, shown("ready"), END, {"type": "a = b "}, {"ghost": True}]
+    loads: list[Step] = [READY, END, {"type": "a = b "}, {"status": "Loading"}, shown("loading"), READY, shown("ready")]
+    good: list[Step] = [*loads, {"press": "Backspace"}, {"press": "Space"}, {"ghost": True}]
     told: list[Step] = [{"status": "Latest suggestion"}, {"press": "Escape"}, breaks, {"wait": 1500}, {"type": "c "}]
     server.session(file, [*good, *told, {"status": "broken"}, shown("error"), mends])
     (server.home / "script.json").write_text(json.dumps(SCRIPT))
@@ -240,8 +241,8 @@ def launcher_wheel(directory: Path) -> Path:
 
 
 def path_without_server() -> str:
-    """The PATH without a `qwencoder-lsp`."""
-    return os.pathsep.join(d for d in os.environ["PATH"].split(os.pathsep) if shutil.which("qwencoder-lsp", path=d) is None)
+    """The PATH of VS Code without a `qwencoder-lsp`."""
+    return os.pathsep.join(d for d in vscode.node_environment()["PATH"].split(os.pathsep) if shutil.which("qwencoder-lsp", path=d) is None)
 
 
 def test_an_untrusted_workspace_runs_nothing_and_the_server_is_installed_and_asks_for_its_model(extension: Path, tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ def test_an_untrusted_workspace_runs_nothing_and_the_server_is_installed_and_ask
     (site / "sitecustomize.py").write_text(CATALOGUE)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         env = {
-            "PATH": f".{os.pathsep}{path_without_server()}",
+            "PATH": f"{path_without_server()}{os.pathsep}.",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])),
             "QWENCODER_HOME": str(tmp_path),
             "QWENCODER_GATEWAY_LINGER_S": "0",

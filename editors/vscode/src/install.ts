@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import * as readline from 'node:readline';
 import * as vscode from 'vscode';
-import { environmentDirectory, programOf } from './locate';
+import { environmentDirectory, locateServer, programOf } from './locate';
 import { findPython } from './python';
-import { serverPackage } from './settings';
+import { serverPackage, setForUser } from './settings';
 
 const STEP = /^(Collecting|Downloading|Building|Installing|Preparing|Processing|Successfully)\b/;
 const COMPILER = /CMAKE_C_COMPILER|CMAKE_CXX_COMPILER|CMake Error|No CMAKE_|Microsoft Visual C\+\+/;
@@ -24,6 +24,9 @@ export async function installServer(context: vscode.ExtensionContext, log: vscod
     (progress, token) => install(target, context.globalStorageUri.fsPath, log, line => progress.report({ message: line }), token),
   );
   if (problem === '') {
+    if (typeof locateServer(context) === 'string') {
+      await setForUser('command', undefined); // a command that names no program would hide what was installed
+    }
     return true;
   }
   if (problem !== undefined) {

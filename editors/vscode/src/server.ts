@@ -107,10 +107,8 @@ export class Server implements vscode.Disposable {
   private async end(): Promise<void> {
     const client = this.client;
     this.client = undefined;
-    if (client?.needsStop()) {
-      await client.stop().catch((error: unknown) => this.log.info(`The server did not stop in time: ${String(error)}`));
-    }
-    await client?.dispose();
+    // A client that did not start cannot be stopped, and says so by an error; a server that does not answer is left to end by itself.
+    await client?.dispose().catch((error: unknown) => this.log.info(`The server was not stopped: ${String(error)}`));
   }
 
   private connection(state: State): void {
