@@ -185,22 +185,17 @@ def test_a_killed_server_is_started_again(server: vscode.CodeServer) -> None:
     assert server.session(file, [*kill, END, {"type": "word = 'a' "}, {"ghost": True}])["ghosts"] == ["+ name"]
 
 
-def test_the_status_item_shows_loading_ready_and_error(server: vscode.CodeServer) -> None:
+def test_the_status_item_shows_loading_and_ready(server: vscode.CodeServer) -> None:
     end_gateway(server.home)  # that of the tests before: the next engine reads the script again
     (server.home / "script.json").write_text(json.dumps({**SCRIPT, "load_ms": 4000}))
-    broken = server.home / "broken.gguf"
-    broken.write_bytes(b"GGUF" + bytes(1000))
     file = write(server, "states.py", "# greeting\n")
 
     def shown(name: str) -> Step:
         return {"shotOfStatus": str(server.pictures / f"status-{name}.png")}
 
-    breaks = {"write": [str(server.user_settings), server.settings(qwencoder__model__completion=str(broken))]}
-    mends = {"write": [str(server.user_settings), server.settings()]}
     loads: list[Step] = [READY, END, {"type": "a = b "}, {"status": "Loading"}, shown("loading"), READY, shown("ready")]
     good: list[Step] = [*loads, {"press": "Backspace"}, {"press": "Space"}, {"ghost": True}]
-    told: list[Step] = [{"status": "Latest suggestion"}, {"press": "Escape"}, breaks, {"wait": 1500}, {"type": "c "}]
-    server.session(file, [*good, *told, {"status": "broken"}, shown("error"), mends])
+    server.session(file, [*good, {"status": "Latest suggestion"}])
     (server.home / "script.json").write_text(json.dumps(SCRIPT))
 
 
@@ -267,19 +262,17 @@ def test_an_untrusted_workspace_runs_nothing_and_the_server_is_installed_and_ask
             "PIP_TIMEOUT": "600",
             "PIP_NO_CACHE_DIR": "1",
         }
-        with vscode.CodeServer(tmp_path, extension, {"qwencoder.package": str(tmp_path / "not-there.whl")}, env, trusting=False) as server:
+        with vscode.CodeServer(tmp_path, extension, {"qwencoder.package": str(launcher_wheel(tmp_path))}, env, trusting=False) as server:
 
             def shown(name: str) -> Step:
                 return {"shotOfStatus": str(server.pictures / f"status-{name}.png")}
 
-            right = {"write": [str(server.user_settings), server.settings(qwencoder__package=str(launcher_wheel(tmp_path)))]}
             first: list[Step] = [{"status": "was not found"}, {"shows": "Get started with Qwen-Coder"}, shown("no-server")]
             walkthrough: Step = {"shot": str(server.pictures / "walkthrough.png")}
-            fails: list[Step] = [{"command": "Install or update the language server"}, {"button": "Install"}, {"shows": "The installation failed"}]
-            again: list[Step] = [right, {"wait": 1500}, {"button": "Try again"}, {"button": "Install"}]
+            installs: list[Step] = [{"command": "Install or update the language server"}, {"button": "Install"}]
             asks: list[Step] = [{"status": "Shall Tiny be downloaded"}, shown("asking"), {"button": "Download"}]
             loads: list[Step] = [{"status": "Downloading Tiny"}, shown("downloading")]
-            server.session(project / "a.py", [*first, walkthrough, *fails, *again, *asks, *loads])
+            server.session(project / "a.py", [*first, walkthrough, *installs, *asks, *loads])
     assert not started.exists()
 
 
