@@ -27,11 +27,18 @@ PER_LANGUAGE = {"completion.enabled", "completion.automatic"}
 # Settings of the extension, not of the server.
 EXTENSION_ONLY: dict[str, dict[str, Any]] = {
     f"{PREFIX}.command": {
-        "type": "array",
+        "type": ["array", "null"],
         "items": {"type": "string"},
         "minItems": 1,
-        "default": ["qwencoder-lsp", "--stdio"],
-        "description": "The command that starts the language server, and its arguments.",
+        "default": None,
+        "description": "The command that starts the language server, and its arguments; empty: the server that the extension has installed, "
+        "else qwencoder-lsp of the PATH.",
+        "scope": "machine",
+    },
+    f"{PREFIX}.package": {
+        "type": "string",
+        "default": "qwencoder-lsp",
+        "description": "What pip installs as the language server: a requirement, a URL, or the path of a wheel or of a clone of the repository.",
         "scope": "machine",
     },
 }
@@ -121,9 +128,10 @@ def with_table(readme: str) -> str:
 
 
 def with_properties(package: str) -> str:
-    """The text of the extension's package.json with its configuration block replaced."""
+    """The text of the extension's package.json with its configuration block, and what an untrusted workspace may not set, replaced."""
     tree = json.loads(package)
     tree["contributes"]["configuration"]["properties"] = vscode_properties()
+    tree["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = list(EXTENSION_ONLY)
     return _json(tree)
 
 

@@ -37,6 +37,18 @@ def changed_files(folder: Path, revision: str) -> list[ChangedFile]:
     return [_changed(top / file.path, _read(top / file.path), file) for file in _parsed(diff) if not file.is_binary_file]
 
 
+def changed_lines(path: Path, revision: str) -> tuple[Span, ...] | None:
+    """What of one file differs from `revision`; None for a file that git does not know, which is new as a whole.
+
+    Raises RequestError when git cannot tell.
+    """
+    top = top_level(path.parent)
+    if not _git(top, "ls-files", "--", str(path)):
+        return None
+    diff = _git(top, *DIFF, "--unified=0", "--end-of-options", revision, "--", str(path))
+    return next((_changed(path, _read(path), file).spans for file in _parsed(diff) if not file.is_binary_file), ())
+
+
 def staged_files(folder: Path) -> list[ChangedFile]:
     """What is staged, with the staged text. Raises RequestError when git cannot tell."""
     top = top_level(folder)

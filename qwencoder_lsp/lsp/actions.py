@@ -29,6 +29,7 @@ from qwencoder_lsp.lsp.targets import (
     range_as_json,
 )
 
+REVIEW_CHANGES = "qwencoder.reviewChanges"
 FIX, REVIEW, EXPLAIN, REFACTOR, EDIT = "qwencoder.fix", "qwencoder.review", "qwencoder.explain", "qwencoder.refactor", "qwencoder.edit"
 REVIEW_KIND = "source.qwencoder.review"  # in VS Code's "Source Action" menu, not in every light bulb
 FIX_ALL_KIND = "source.qwencoder.fixAll"  # not source.fixAll: editors run that when a file is saved

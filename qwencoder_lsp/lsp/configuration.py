@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 SECTION = "qwencoder"
 FIRST_ANSWER_S = 5.0  # a client that never answers workspace/configuration gets its completions all the same
 MOST_SHOWN = 8
-EXTENSION_KEYS = frozenset({"command", "trace"})  # settings of the editor's extension, which share the section with ours
+EXTENSION_KEYS = frozenset({"command", "package", "trace"})  # settings of the editor's extension, which share the section with ours
 
 
 class Configuration:

@@ -62,6 +62,7 @@ class Downloads:
                 await with_progress(self._editor, f"Downloading {entry.title}", lambda bar: self._fetch(entry, bar))
             finally:
                 self._running.discard(entry.name)
+                self._board.fetched()
                 client = await self._connection.client(explicit=True)
                 self._board.update(await client.status())
         except QwencoderError as error:
@@ -77,7 +78,12 @@ class Downloads:
             self._editor.show_error(error)  # the settings name a model that nobody can fetch
             return
         question = f"{entry.title} is not installed ({entry.bytes / 1e9:.1f} GB, {entry.licence}, from {entry.repository}). Download it now?"
-        if await self._editor.ask(question, DOWNLOAD, NOT_NOW) == DOWNLOAD:
+        self._board.asking(entry.title)
+        try:
+            answer = await self._editor.ask(question, DOWNLOAD, NOT_NOW)
+        finally:
+            self._board.fetched()
+        if answer == DOWNLOAD:
             await self.download(entry.name, asked=True)
 
     async def _licence_accepted(self, entry: ModelEntry) -> bool:

@@ -164,6 +164,15 @@ class Editor:
         except JsonRpcException as error:  # it will pull at the next edit
             log.info("the editor refused to refresh diagnostics: %s", type(error).__name__)
 
+    async def refresh_lenses(self) -> None:
+        """Ask a client that shows code lenses to ask for them again."""
+        if not self.can("workspace.code_lens.refresh_support"):
+            return
+        try:
+            await self._server.workspace_code_lens_refresh_async(None)
+        except JsonRpcException as error:  # it will ask at the next edit
+            log.info("the editor refused to refresh code lenses: %s", type(error).__name__)
+
     def tell_status(self, status: dict[str, Any]) -> None:
         """Send the status in our own form, and in the one that Copilot's clients know (`didChangeStatus`)."""
         if self.takes_status:

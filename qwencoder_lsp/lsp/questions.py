@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from qwencoder_lsp.errors import QwencoderError
@@ -31,6 +32,10 @@ def questions(server: Server, board: StatusBoard, traces: Traces) -> None:
         limit = getattr(params, "limit", 20)
         return traces.last(limit if isinstance(limit, int) else 20)
 
+    @server.feature("qwencoder/models")
+    async def models(_: Any) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(_models)
+
     @server.feature("qwencoder/document")
     def document(params: Any) -> dict[str, Any] | None:
         found = server.documents.get(str(getattr(params, "uri", "")))
@@ -53,6 +58,13 @@ def save_traces(traces: Traces, wanted: bool) -> None:
         asyncio.get_running_loop().run_in_executor(None, _save, entry)
 
     traces.save = save if wanted else None
+
+
+def _models() -> list[dict[str, Any]]:
+    """The models of the catalogue, with their states on this machine."""
+    from qwencoder_lsp.models import choose, store
+
+    return [{**asdict(row), "recommended": row.name == choose.recommended()} for row in store.table()]
 
 
 def _save(entry: Entry) -> None:

@@ -17,7 +17,7 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.lsp import stdio
-from qwencoder_lsp.lsp.actions import EDIT, EXPLAIN, FIX, KINDS, REFACTOR, REVIEW, Actions
+from qwencoder_lsp.lsp.actions import EDIT, EXPLAIN, FIX, KINDS, REFACTOR, REVIEW, REVIEW_CHANGES, Actions
 from qwencoder_lsp.lsp.completion import Completions
 from qwencoder_lsp.lsp.configuration import SECTION, Configuration
 from qwencoder_lsp.lsp.connection import Connection
@@ -100,7 +100,7 @@ def create() -> Server:
     explanations = Explanations(session)
 
     _lifecycle(server, session, board, indexing, outcomes)
-    _synchronisation(server, configuration, diagnostics, completions, reviews, indexing)
+    _synchronisation(server, editor, configuration, diagnostics, completions, reviews, indexing)
     _workspace(server, configuration, indexing, others)
     _completion(server, completions)
     _diagnostics(server, diagnostics, Hovers(session, diagnostics))
@@ -157,6 +157,7 @@ async def _register(session: Session) -> None:
 
 def _synchronisation(
     server: Server,
+    editor: Editor,
     configuration: Configuration,
     diagnostics: Diagnostics,
     completions: Completions,
@@ -179,6 +180,7 @@ def _synchronisation(
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def configured(params: types.DidChangeConfigurationParams) -> None:
         await configuration.update(params.settings)
+        spawn(editor.refresh_lenses())
         await indexing.start()
 
 
@@ -272,6 +274,15 @@ def _review_commands(server: Server, editor: Editor, reviews: Reviews) -> None:
             return
         selection = document.span(_range(server, arguments[1])) if len(arguments) > 1 and arguments[1] else None
         await reviews.review(document, selection)
+
+    @server.command(REVIEW_CHANGES)
+    async def review_changes(*arguments: Any) -> int | None:
+        try:
+            document = reviews.open_document(_text(arguments))
+        except QwencoderError as error:
+            editor.show_error(error)
+            return None
+        return await reviews.review_changes(document, tell=arguments[1:] != (False,))
 
 
 def _action_commands(server: Server, actions: Actions, explanations: Explanations) -> None:

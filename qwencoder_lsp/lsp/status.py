@@ -1,6 +1,8 @@
 """What the user is told about the state of things: one line, a kind, and whether something is under way.
 
-In: each Status of the gateway, and the loss of it. Out: `qwencoder/status` objects, sent when they change, and a progress bar while a model loads.
+In: each Status of the gateway, the loss of it, and how the missing model is come by. Out: `qwencoder/status` objects, sent when they change, and a
+progress bar while a model loads. `state` is "starting", "ready", "loading", "missing" (no completion model), "asking" (whether it may be downloaded),
+"downloading", "error", or "ended" (the gateway; the next request starts it again).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class StatusBoard:
         self._editor = editor
         self._traces = traces
         self._gateway: Status | None = None
-        self._line: dict[str, Any] = {"kind": INACTIVE, "busy": True, "message": "Starting."}
+        self._line: dict[str, Any] = {"state": "starting", "kind": INACTIVE, "busy": True, "message": "Starting."}
+        self._fetching: dict[str, Any] | None = None  # what is said in place of NO_MODEL
         self._bar: ProgressBar | None = None
         self._shown_error = ""
         self.index: Callable[[], list[dict[str, Any]]] = list  # what to say of the workspace's index
@@ -38,7 +41,7 @@ class StatusBoard:
         """The gateway's state is another."""
         self._gateway = status
         self._shown_error = ""
-        self._say(describe(status))
+        self._describe(status)
         loading = next((m.name for m in status.models if m.state == "loading"), None)
         if loading and self._bar is None:
             self._bar = ProgressBar(self._editor, f"Loading {loading}")
@@ -51,19 +54,43 @@ class StatusBoard:
         ended = self._gateway is not None
         self._gateway = None
         self._end_bar()
-        self._say({"kind": INACTIVE if ended else ERROR, "busy": False, "message": str(error)})
+        self._say({"state": "ended" if ended else "error", "kind": INACTIVE if ended else ERROR, "busy": False, "message": str(error)})
         if not ended and not self._shown_error:
             self._shown_error = str(error)
             self._editor.show_error(error)
 
+    def asking(self, name: str) -> None:
+        """The user is asked whether a model may be downloaded."""
+        self._fetching = {"state": "asking", "kind": WARNING, "busy": False, "message": f"{NO_MODEL} Shall {name} be downloaded?"}
+        self._say(self._fetching)
+
     def downloading(self, name: str, percentage: int) -> None:
         """A model is on its way."""
-        self._say({"kind": NORMAL, "busy": True, "message": f"Downloading {name}: {percentage} %"})
+        line = {"state": "downloading", "kind": NORMAL, "busy": True, "message": f"Downloading {name}: {percentage} %"}
+        self._fetching = {**line, "percentage": percentage}
+        self._say(self._fetching)
+
+    def fetched(self) -> None:
+        """The question was answered with no, or the download has ended."""
+        self._fetching = None
+        if self._gateway:
+            self._describe(self._gateway)
 
     def as_json(self) -> dict[str, Any]:
-        """The answer to the request `qwencoder/status`."""
-        gateway = asdict(self._gateway) if self._gateway else None
-        return {**self._line, "gateway": gateway, "counts": self._traces.counts(), "nothing": self._traces.last_silence(), "index": self.index()}
+        """The answer to the request `qwencoder/status`. `last`: the latest request for ghost text that was not overtaken; `nothing`: the latest
+        empty answer."""
+        return {
+            **self._line,
+            "gateway": asdict(self._gateway) if self._gateway else None,
+            "counts": self._traces.counts(),
+            "last": self._traces.last_answer("inline"),
+            "nothing": self._traces.last_silence(),
+            "index": self.index(),
+        }
+
+    def _describe(self, status: Status) -> None:
+        line = describe(status)
+        self._say(self._fetching if self._fetching and line["state"] == "missing" else line)
 
     def _say(self, line: dict[str, Any]) -> None:
         if line != self._line:
@@ -80,9 +107,9 @@ def describe(status: Status) -> dict[str, Any]:
     """One line for the gateway's state: a failure first, then what is loading, then what is missing, then the model that answers."""
     by_state = {model.state: model for model in reversed(status.models)}
     if failed := by_state.get("failed"):
-        return {"kind": ERROR, "busy": False, "message": f"{failed.name}: {failed.detail}"}
+        return {"state": "error", "kind": ERROR, "busy": False, "message": f"{failed.name}: {failed.detail}"}
     if loading := by_state.get("loading"):
-        return {"kind": NORMAL, "busy": True, "message": f"Loading {loading.name}."}
+        return {"state": "loading", "kind": NORMAL, "busy": True, "message": f"Loading {loading.name}."}
     if not status.completion_model:
-        return {"kind": WARNING, "busy": False, "message": NO_MODEL}
-    return {"kind": NORMAL, "busy": False, "message": f"Ready: {status.completion_model}."}
+        return {"state": "missing", "kind": WARNING, "busy": False, "message": NO_MODEL}
+    return {"state": "ready", "kind": NORMAL, "busy": False, "message": f"Ready: {status.completion_model}."}

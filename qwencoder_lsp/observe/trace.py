@@ -114,6 +114,13 @@ class Traces:
         names = ("feature", "reason", "detail", "request", "at")
         return {name: _as_json(found)[name] for name in names} if found else None
 
+    def last_answer(self, feature: str) -> dict[str, Any] | None:
+        """How the latest request of a feature ended that nothing newer took the place of: reason, detail, model, milliseconds, and when."""
+        overtaken = (Reason.SUPERSEDED, Reason.CANCELLED, Reason.STALE)
+        found = next((trace for trace in reversed(self._ring) if trace.feature == feature and trace.reason not in overtaken), None)
+        names = ("reason", "detail", "model", "total_ms", "at")
+        return {name: _as_json(found)[name] for name in names} if found else None
+
     def counts(self) -> dict[str, int]:
         """How often each "feature: reason" and each counted event occurred."""
         return dict(self._counts)

@@ -101,12 +101,26 @@ def test_vscode_extension_and_server_have_one_version() -> None:
     assert load(VSCODE / "package.json")["version"] == qwencoder_lsp.__version__
 
 
-def test_vscode_commands_are_declared_once_and_those_of_the_extension_are_registered() -> None:
+def test_vscode_commands_are_declared_once_and_are_those_that_the_extension_registers() -> None:
     declared = [entry["command"] for entry in load(VSCODE / "package.json")["contributes"]["commands"]]
-    registered = re.findall(r"registerCommand\('([\w.]+)'", (VSCODE / "src/extension.ts").read_text("utf-8"))
+    registered = re.findall(r"^    '(qwencoder\.\w+)': ", (VSCODE / "src/extension.ts").read_text("utf-8"), re.MULTILINE)
     assert repeated(declared) == []
-    assert set(registered) <= set(declared)
-    assert all(command.startswith("qwencoder.") for command in declared)
+    assert sorted(declared) == sorted(registered)
+
+
+def test_vscode_extension_names_only_commands_that_it_declares() -> None:
+    package = (VSCODE / "package.json").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in (VSCODE / "src").glob("*.ts"))
+    named = re.findall(r"command:(qwencoder\.\w+)", package) + re.findall(r'"command": "(qwencoder\.\w+)"', package)
+    named += re.findall(r"entry\(.*'(qwencoder\.\w+)'\)", sources)
+    declared = {entry["command"] for entry in load(VSCODE / "package.json")["contributes"]["commands"]}
+    assert set(named) == declared & set(named)
+
+
+def test_vscode_walkthrough_pages_are_there_and_are_packed() -> None:
+    steps = load(VSCODE / "package.json")["contributes"]["walkthroughs"][0]["steps"]
+    assert all((VSCODE / step["media"]["markdown"]).is_file() for step in steps)
+    assert "!media/*.md" in (VSCODE / ".vscodeignore").read_text("utf-8").splitlines()
 
 
 def test_vscode_lockfile_fits_the_package_and_names_no_download_host() -> None:

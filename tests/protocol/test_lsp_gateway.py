@@ -77,6 +77,26 @@ def test_the_status_says_which_model_is_ready_and_is_sent_when_it_changes(tmp_pa
     assert asked["gateway"]["completion_model"] == "scripted"
 
 
+def test_the_status_says_what_became_of_the_latest_ghost_text(tmp_path: Path) -> None:
+    with window(tmp_path, {"default": "1"}) as w:
+        w.initialize()
+        w.open("x = ")
+        assert w.request("qwencoder/status")["last"] is None
+        assert w.inline(0, 4)["items"]
+        last = w.request("qwencoder/status")["last"]
+    assert (last["reason"], last["model"]) == ("shown", "scripted")
+    assert last["total_ms"] > 0
+
+
+def test_the_models_are_listed_with_what_is_here_and_what_is_recommended(tmp_path: Path) -> None:
+    with window(tmp_path, {"default": "1"}) as w:
+        w.initialize()
+        rows = {row["name"]: row for row in w.request("qwencoder/models")}
+    assert rows["qwencoder-1.5b"]["recommended"]
+    assert {row["state"] for row in rows.values()} == {"missing"}
+    assert all(row["bytes"] > 0 and row["licence"] and row["title"] for row in rows.values())
+
+
 def test_lsp_mode_gets_no_notifications_that_it_would_warn_about(tmp_path: Path) -> None:
     with window(tmp_path, {"default": "1"}) as w:
         w.initialize(clientInfo={"name": "emacs", "version": "GNU Emacs 30"})
@@ -115,7 +135,8 @@ def test_a_missing_model_is_asked_for_once_and_without_consent_nothing_is_fetche
         assert w.inline(0, 4) is None
         assert w.last_reason() == "model not installed"
         assert w.inline(0, 4) is None
-        assert w.request("qwencoder/status")["kind"] == "Warning"
+        assert w.request("qwencoder/status")["state"] == "missing"
+        assert [s["state"] for s in w.all("qwencoder/status")] == ["missing", "asking", "missing"]
         assert len(w.all("window/showMessageRequest")) == 1
         assert not w.all("window/showMessage")
     assert question["message"] == (
@@ -142,6 +163,8 @@ def test_with_consent_the_model_is_fetched_with_progress_and_the_status_follows(
         values = progress(w, "Downloading Tiny")
         assert w.notification("window/showMessage")["message"] == "Tiny is installed."
         assert w.notification("qwencoder/status", lambda s: s["message"] == "Ready: qwencoder-1.5b.")
+        states = [s["state"] for s in w.all("qwencoder/status")]
+    assert list(dict.fromkeys(states)) == ["missing", "asking", "downloading", "ready"]
     assert values[0]["cancellable"] is True
     assert values[-2]["percentage"] == 100
     assert (tmp_path / "data" / "models" / "tiny.gguf").read_bytes() == MODEL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -318,3 +319,37 @@ def test_neither_the_reviewed_text_nor_the_findings_are_logged(tmp_path: Path) -
     assert "review" in log_text(tmp_path)
     assert MESSAGE not in log_text(tmp_path)
     assert "items" not in log_text(tmp_path)
+
+
+def changed_file(folder: Path, before: str, after: str) -> str:
+    """The URI of a file of a repository, committed with the text `before`, that now has the text `after`."""
+    folder.mkdir()
+    file = folder / "example.py"
+    file.write_text(before)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "one"]):
+        subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
+    file.write_text(after)
+    return file.as_uri()
+
+
+@pytest.mark.parametrize(("before", "findings"), [(CODE.replace(WRONG, RIGHT), 1), (CODE.replace("items[-1]", "items[-2]"), 0)])
+def test_a_review_of_changes_reports_what_stands_on_changed_lines(tmp_path: Path, before: str, findings: int) -> None:
+    uri = changed_file(tmp_path / "repo", before, CODE)
+    with window(tmp_path, REVIEW) as w:
+        w.initialize(PUSHED)
+        w.open(CODE, uri)
+        assert w.request("workspace/executeCommand", {"command": "qwencoder.reviewChanges", "arguments": [uri]}) == findings
+        published = w.notification("textDocument/publishDiagnostics")
+        told = [message["message"] for message in w.all("window/showMessage")]
+    assert len(published["diagnostics"]) == findings
+    assert told == [] if findings else ["Qwen-Coder found nothing to report in example.py."]
+
+
+def test_a_review_of_changes_wants_the_file_saved(tmp_path: Path) -> None:
+    uri = changed_file(tmp_path / "repo", CODE, CODE)
+    with window(tmp_path, REVIEW) as w:
+        w.initialize(PUSHED)
+        w.open(f"# more\n{CODE}", uri)
+        assert w.request("workspace/executeCommand", {"command": "qwencoder.reviewChanges", "arguments": [uri]}) is None
+        assert "is not saved" in w.notification("window/showMessage")["message"]

@@ -69,6 +69,20 @@ def test_a_change_in_the_editor_takes_effect(tmp_path: Path) -> None:
         assert wait(lambda: offers(w), 30)
 
 
+def test_a_change_in_the_editor_has_code_lenses_asked_for_again(tmp_path: Path) -> None:
+    with window(tmp_path, {"default": "1"}) as w:
+        lenses = False
+        w.answers["workspace/configuration"] = lambda p: [{"review": {"lenses": lenses}}] * len(p["items"])
+        w.initialize({"workspace": {"configuration": True, "codeLens": {"refreshSupport": True}}})
+        w.open("def f():\n    pass\n")
+        params = {"textDocument": {"uri": "file:///srv/project/example.py"}}
+        assert w.request("textDocument/codeLens", params) == []
+        lenses = True
+        w.notify("workspace/didChangeConfiguration", {"settings": None})
+        w.wait(lambda message: message.get("method") == "workspace/codeLens/refresh")
+        assert [lens["command"]["title"] for lens in w.request("textDocument/codeLens", params)] == ["Explain", "Document"]
+
+
 def test_a_client_that_only_pushes_its_settings_is_heard(tmp_path: Path) -> None:
     with window(tmp_path, {"default": "1"}) as w:
         w.initialize()
@@ -95,7 +109,7 @@ def test_wrong_settings_are_reported_once_and_keep_their_defaults(tmp_path: Path
 
 def test_null_and_the_extensions_own_settings_are_no_mistakes(tmp_path: Path) -> None:
     with window(tmp_path, {"default": "1"}) as w:
-        section = {"completion": {"maxPrefix": None}, "command": ["qwencoder-lsp"], "trace": {"server": "off"}}
+        section = {"completion": {"maxPrefix": None}, "command": ["qwencoder-lsp"], "package": "qwencoder-lsp", "trace": {"server": "off"}}
         w.answers["workspace/configuration"] = lambda p: [section] * len(p["items"])
         w.initialize(PULLS)
         w.open("x = ")

@@ -48,7 +48,7 @@ def test_the_server_accepts_every_vscode_key_with_its_default(monkeypatch: pytes
 
 
 def test_a_workspace_cannot_set_in_vscode_what_a_project_file_may_not_set() -> None:
-    user_only = {f"qwencoder.{field.camel_key}" for field in settings_docs.fields() if field.scope == "user"} | {"qwencoder.command"}
+    user_only = {f"qwencoder.{field.camel_key}" for field in settings_docs.fields() if field.scope == "user"} | settings_docs.EXTENSION_ONLY.keys()
     assert {key for key, entry in vscode_block().items() if entry["scope"] == "machine"} == user_only
 
 
@@ -81,7 +81,12 @@ def test_a_readme_without_markers_is_refused(readme: str) -> None:
 
 
 def test_updating_the_extension_keeps_the_rest_of_its_package_file() -> None:
-    before = {"name": "x", "contributes": {"commands": [1], "configuration": {"title": "t", "properties": {"stale": {}}}}}
+    before = {
+        "name": "x",
+        "capabilities": {"untrustedWorkspaces": {"supported": "limited"}},
+        "contributes": {"commands": [1], "configuration": {"title": "t", "properties": {"stale": {}}}},
+    }
     after = json.loads(settings_docs.with_properties(json.dumps(before)))
     assert after["contributes"].pop("configuration") == {"title": "t", "properties": settings_docs.vscode_properties()}
-    assert after == {"name": "x", "contributes": {"commands": [1]}}
+    assert after["capabilities"]["untrustedWorkspaces"].pop("restrictedConfigurations") == ["qwencoder.command", "qwencoder.package"]
+    assert after == {"name": "x", "capabilities": {"untrustedWorkspaces": {"supported": "limited"}}, "contributes": {"commands": [1]}}

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from qwencoder_lsp.context.changes import changed_files, listed_files, patched_files, staged_diff, staged_files
+from qwencoder_lsp.context.changes import changed_files, changed_lines, listed_files, patched_files, staged_diff, staged_files
 from qwencoder_lsp.errors import RequestError
 
 CODE = "a = 1\nb = 2\nc = 3\nd = 4\n"
@@ -30,6 +30,21 @@ def test_the_changed_lines_of_the_working_tree(repo: Path) -> None:
     (changed,) = changed_files(repo, "HEAD")
     assert changed.path.name == "é.py"
     assert [span.of(changed.text) for span in changed.spans] == ["b = 5\nb = 6\nc = 3\n"], "where lines went, the line above counts"
+
+
+def test_the_changed_lines_of_one_file(repo: Path) -> None:
+    file = repo / "é.py"
+    assert changed_lines(file, "HEAD") == ()
+    file.write_text(CODE.replace("c = 3", "c = 7"), "utf-8")
+    git(repo, "add", "-A")
+    spans = changed_lines(file, "HEAD")
+    assert spans is not None
+    assert [span.of(file.read_text("utf-8")) for span in spans] == ["c = 7\n"], "staged or not"
+
+
+def test_a_file_that_git_does_not_know_is_new_as_a_whole(repo: Path) -> None:
+    (repo / "new.py").write_text("x = 1\n")
+    assert changed_lines(repo / "new.py", "HEAD") is None
 
 
 def test_staged_text_is_what_is_staged_and_not_what_is_on_disk(repo: Path) -> None:

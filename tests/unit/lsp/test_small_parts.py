@@ -76,17 +76,17 @@ def test_a_clients_settings_become_one_level_of_names(sent: Any, flat: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "message"),
+    ("status", "state", "kind", "message"),
     [
-        (READY, "Normal", "Ready: m."),
-        (replace(READY, models=(ModelState("m", "loading"),)), "Normal", "Loading m."),
-        (replace(READY, completion_model=""), "Warning", "No completion model is installed."),
-        (replace(READY, models=(ModelState("m", "failed", "out of memory"), ModelState("n", "loading"))), "Error", "m: out of memory"),
+        (READY, "ready", "Normal", "Ready: m."),
+        (replace(READY, models=(ModelState("m", "loading"),)), "loading", "Normal", "Loading m."),
+        (replace(READY, completion_model=""), "missing", "Warning", "No completion model is installed."),
+        (replace(READY, models=(ModelState("m", "failed", "out of memory"), ModelState("n", "loading"))), "error", "Error", "m: out of memory"),
     ],
 )
-def test_the_most_urgent_thing_is_said_first(status: Status, kind: str, message: str) -> None:
+def test_the_most_urgent_thing_is_said_first(status: Status, state: str, kind: str, message: str) -> None:
     line = describe(status)
-    assert (line["kind"], line["message"], line["busy"]) == (kind, message, "Loading" in message)
+    assert (line["state"], line["kind"], line["message"], line["busy"]) == (state, kind, message, "Loading" in message)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,17 @@ def test_only_so_many_records_are_kept_but_all_are_counted() -> None:
     assert traces.counts() == {"inline: model had nothing to add": trace.KEPT + 1, "accepted": 1}
 
 
+def test_the_latest_answer_is_of_the_feature_that_was_asked_for_and_was_not_overtaken() -> None:
+    traces = Traces()
+    traces.add(Trace("-", "inline", Reason.UNSURE, model="m", total_ms=12.0))
+    traces.add(Trace("-", "inline", Reason.SUPERSEDED))
+    traces.add(Trace("-", "review", Reason.SHOWN))
+    last = traces.last_answer("inline")
+    assert last
+    assert (last["reason"], last["model"], last["total_ms"]) == (Reason.UNSURE.value, "m", 12.0)
+    assert traces.last_answer("menu") is None
+
+
 def test_no_number_of_records_is_too_strange_to_ask_for() -> None:
     traces = Traces()
     traces.add(Trace("a", "inline", Reason.SHOWN))
