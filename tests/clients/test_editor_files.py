@@ -14,6 +14,7 @@ import pytest
 
 import qwencoder_lsp
 from qwencoder_lsp import settings
+from tests.clients.installing import code_blocks
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,10 +32,6 @@ def load(path: Path) -> Any:
 
 def json_files() -> list[Path]:
     return sorted(path for path in EDITORS.rglob("*.json") if "node_modules" not in path.parts)
-
-
-def code_blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
 
 
 def repeated(values: Iterable[str]) -> list[str]:
