@@ -142,6 +142,10 @@ class Editor:
         shown = self.lua(GHOST)
         return None if shown is None else str(shown)
 
+    def log(self) -> str:
+        """What Neovim's language client has logged."""
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
     def wait_ghost(self, expected: str | None = None, seconds: float = 30) -> str:
         """Wait for ghost text (equal to `expected`, when given) and return it."""
         self.wait(lambda: self.ghost() is not None and expected in (None, self.ghost()), f"ghost text {expected!r}", seconds)
@@ -152,8 +156,7 @@ class Editor:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                log = self._log.read_text("utf-8", "replace")[-3000:] if self._log.exists() else ""
-                raise AssertionError(f"waited {seconds} s for {what}\nghost: {self.ghost()!r}\nbuffer: {self.text()!r}\nLSP log: {log}")
+                raise AssertionError(f"waited {seconds} s for {what}\nghost: {self.ghost()!r}\nbuffer: {self.text()!r}\nLSP log: {self.log()[-3000:]}")
             time.sleep(0.01)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import statistics
 import sys
 import time
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.clients import neovim
@@ -36,6 +39,8 @@ SCRIPT = {
         {"contains": WRONG, "text": f"```python\n{REVIEWED.replace(WRONG, RIGHT)}```"},
         {"contains": "def add", "text": "return a + b"},
         {"contains": "def fib", "text": MULTI_LINE},
+        {"contains": "# bracket", "text": "alpha, beta)"},
+        {"contains": "# several", "text": ["first()", "second()"]},
         {"contains": "# greeting", "text": "+ name"},
         {"contains": "# typing on", "text": "items.append(1)"},
     ],
@@ -219,6 +224,129 @@ def test_the_time_from_the_last_key_to_the_ghost_text_is_printed(scripted: neovi
         waits.append((time.perf_counter() - started) * 1000)
         scripted.keys("<Esc>")
     print(f"\nlast key to ghost text in Neovim: median {statistics.median(waits):.0f} ms, {min(waits):.0f} to {max(waits):.0f} ms")
+
+
+def test_the_next_line_alone_is_inserted(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "line.py", "def fib(n):\n    \n"))
+    scripted.keys("jA")
+    scripted.wait_ghost(MULTI_LINE)
+    scripted.keys("<M-Down>")
+    scripted.wait(lambda: scripted.text() == "def fib(n):\n    if n < 2:", "the first line")
+
+
+def test_what_is_accepted_is_undone_without_what_was_typed_before(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "undo.py", "# greeting\n"))
+    scripted.keys("oword = a ")
+    scripted.wait_ghost("+ name")
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == "# greeting\nword = a + name", "the accepted text")
+    scripted.keys("<Esc>u")
+    scripted.wait(lambda: scripted.text() == "# greeting\nword = a ", "the typed text alone")
+
+
+def test_a_bracket_that_the_editor_closed_is_not_there_twice_after_typing_into_the_suggestion(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "bracket.py", "# bracket\nmax()\n"))
+    scripted.keys("j$i")
+    scripted.wait(lambda: "alpha, beta" in (scripted.ghost() or ""), "ghost text")
+    scripted.keys("al<Tab>")
+    scripted.wait(lambda: scripted.text() == "# bracket\nmax(alpha, beta)", "the accepted text")
+
+
+def test_asking_shows_several_suggestions_to_walk_through(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "several.py", "# several\n"))
+    scripted.keys("o")
+    scripted.wait_ghost("first()")
+    scripted.wait(lambda: scripted.keys("<M-]>") or scripted.lua("vim.wait(300)") or scripted.ghost() == "second()", "the second one")
+    scripted.keys("<M-[>")
+    scripted.wait(lambda: "first" in (scripted.ghost() or ""), "the first one again")
+    scripted.keys("<M-]>")
+    scripted.wait(lambda: "second" in (scripted.ghost() or ""), "the second one again")
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == "# several\nsecond()", "the accepted text")
+
+
+def test_ghost_text_is_switched_off_and_on_for_a_buffer_a_file_type_and_everywhere(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "toggle.py", "def add(a, b):\n    \n"))
+    for scope in ("", " buffer", " filetype"):
+        scripted.keys(f":QwencoderToggle{scope}<CR>jA")
+        assert scripted.lua("return require('qwencoder').status()") == "Qwen off"
+        scripted.keys("<Esc>")
+        scripted.lua("vim.wait(400)")
+        assert scripted.ghost() is None
+        scripted.keys(f":QwencoderToggle{scope}<CR>A")
+        scripted.wait_ghost("return a + b")
+        assert scripted.lua("return require('qwencoder').status()") == "Qwen"
+        scripted.keys("<Esc>")
+
+
+def test_checkhealth_finds_a_running_server_with_a_model_and_a_key(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "health.py", "x = 1\n"))
+    report = health(scripted)
+    assert "ghost text by" in report
+    assert "qwencoder-lsp " in report
+    assert "Ready: scripted" in report
+    assert "<Tab> accepts ghost text" in report
+    assert "ERROR" not in report
+
+
+def test_checkhealth_says_what_is_missing_and_how_to_get_it(nvim: Path, tmp_path: Path) -> None:
+    with start(nvim, tmp_path, {}, ["no-such-program", "--stdio"]) as editor:
+        report = health(editor)
+    assert "no-such-program is not a program" in report
+    assert "pipx install qwencoder-lsp" in report
+    assert "runs for no file" in report
+
+
+def test_a_killed_server_is_started_again_and_works(nvim: Path, tmp_path: Path) -> None:
+    with start(nvim, tmp_path, scripted_environment(tmp_path)) as editor:
+        editor.open(write(tmp_path / "project/add.py", "def add(a, b):\n    \n"))
+        for _ in range(2):
+            before = editor.lua("return vim.lsp.get_clients({ name = 'qwencoder' })[1].id")
+            [process] = servers(editor)
+            process.kill()
+            attached = "local c = vim.lsp.get_clients({ bufnr = 0, name = 'qwencoder' })[1]; return c ~= nil and c.initialized == true and c.id or 0"
+            editor.wait(lambda before=before: editor.lua(attached) > before, "another client")
+            editor.keys("<Esc>jA")
+            editor.wait_ghost("return a + b")
+
+
+def test_typing_for_a_while_leaves_no_error_in_the_log(nvim: Path, tmp_path: Path) -> None:
+    with start(nvim, tmp_path, scripted_environment(tmp_path)) as editor:
+        editor.open(write(tmp_path / "project/typing.py", ""))
+        for number in range(20):
+            editor.keys(f"odef f{number}(a, b):<CR>x = a + b<CR>")
+            editor.lua("vim.wait(60)")
+            editor.keys(["<Tab>", "<M-Right>", "<C-]>", "<M-]>", "<BS><BS>", "<C-o>u"][number % 6] + "<Esc>")
+            editor.lua("vim.wait(20)")
+        assert [line for line in editor.log().splitlines() if "[ERROR]" in line] == []
+        assert editor.lua("return vim.v.errmsg") == ""
+
+
+def test_the_help_has_every_command_and_option(nvim: Path, tmp_path: Path) -> None:
+    text = (SHIPPED / "doc/qwencoder.txt").read_text("utf-8")
+    with start(nvim, tmp_path, {}) as editor:
+        commands = editor.lua("return vim.tbl_keys(vim.api.nvim_get_commands({}))")
+        plugs = editor.lua("return vim.iter(vim.api.nvim_get_keymap('i')):map(function(m) return m.lhs end):totable()")
+        editor.lua("vim.cmd.helptags(...)", str(copied_doc(tmp_path)))
+    assert {name for name in commands if name.startswith("Qwencoder")} == set(re.findall(r"\*:(Qwencoder\w+)\*", text))
+    assert {name for name in plugs if name.startswith("<Plug>(qwencoder-")} - {"<Plug>(qwencoder-tab)"} == set(re.findall(r"\*(<Plug>\S+)\*", text))
+
+
+def copied_doc(home: Path) -> Path:
+    """The help file, where tags may be written."""
+    return Path(shutil.copytree(SHIPPED / "doc", home / "doc"))
+
+
+def health(editor: neovim.Editor) -> str:
+    """What `:checkhealth qwencoder` shows."""
+    editor.lua("vim.cmd('checkhealth qwencoder')")
+    return editor.text()
+
+
+def servers(editor: neovim.Editor) -> list[psutil.Process]:
+    """The language servers of this Neovim."""
+    children = psutil.Process(editor.lua("return vim.fn.getpid()")).children(recursive=True)
+    return [child for child in children if "--stdio" in child.cmdline()]
 
 
 @pytest.mark.model

@@ -5,6 +5,9 @@ local M = {}
 local NAME = 'qwencoder'
 local RESTARTS, WITHIN_MS = 5, 180000 -- as VS Code does: a server that dies more often than this is broken
 
+--- How the user wants the server to be started; set by setup().
+M.cmd = nil ---@type string[]?
+
 local restarts = {} ---@type number[] when, in ms
 
 ---@param bufnr integer?

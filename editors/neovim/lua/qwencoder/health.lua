@@ -23,7 +23,7 @@ end
 local function command()
   local client = vim.lsp.get_clients({ name = 'qwencoder' })[1]
   local config = client and client.config or vim.fn.has('nvim-0.11') == 1 and vim.lsp.config.qwencoder
-  local cmd = config and config.cmd
+  local cmd = lsp.cmd or config and config.cmd
   return type(cmd) == 'table' and cmd or { 'qwencoder-lsp', '--stdio' }
 end
 

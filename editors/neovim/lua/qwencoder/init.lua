@@ -186,6 +186,7 @@ M.keys = {
 
 ---@param options qwencoder.Options
 local function start(options)
+  lsp.cmd = options.cmd
   local own = { cmd = options.cmd, init_options = options.settings, filetypes = options.filetypes }
   if vim.fn.has('nvim-0.11') == 1 then
     vim.lsp.config('qwencoder', own)
