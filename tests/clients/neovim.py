@@ -156,7 +156,9 @@ class Editor:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {seconds} s for {what}\nghost: {self.ghost()!r}\nbuffer: {self.text()!r}\nLSP log: {self.log()[-3000:]}")
+                raise AssertionError(
+                    f"waited {seconds} s for {what}\nghost: {self.ghost()!r}\nbuffer: {self.text()!r}\nLSP log: {self.log()[-3000:]}"
+                )
             time.sleep(0.01)
 
 
