@@ -18,6 +18,7 @@ import pytest
 
 from tests.clients import neovim
 from tests.clients.installing import Unavailable, code_blocks
+from tests.clients.scripted import configuration
 
 pytestmark = pytest.mark.client
 
@@ -322,7 +323,7 @@ def test_a_killed_server_is_started_again_and_works(nvim: Path, tmp_path: Path) 
 def test_typing_for_a_while_leaves_no_error_in_the_log(nvim: Path, tmp_path: Path) -> None:
     with start(nvim, tmp_path, scripted_environment(tmp_path)) as editor:
         editor.open(write(tmp_path / "project/typing.py", ""))
-        for number in range(20):
+        for number in range(12):
             editor.keys(f"odef f{number}(a, b):<CR>x = a + b<CR>")
             editor.lua("vim.wait(60)")
             editor.keys(["<Tab>", "<M-Right>", "<C-]>", "<M-]>", "<BS><BS>", "<C-o>u"][number % 6] + "<Esc>")
@@ -336,9 +337,26 @@ def test_the_help_has_every_command_and_option(nvim: Path, tmp_path: Path) -> No
     with start(nvim, tmp_path, {}) as editor:
         commands = editor.lua("return vim.tbl_keys(vim.api.nvim_get_commands({}))")
         plugs = editor.lua("return vim.iter(vim.api.nvim_get_keymap('i')):map(function(m) return m.lhs end):totable()")
-        editor.lua("vim.cmd.helptags(...)", str(copied_doc(tmp_path)))
+        doc = copied_doc(tmp_path)
+        editor.lua("vim.cmd.helptags(...)", str(doc))
+    assert (doc / "tags").read_text("utf-8") == (SHIPPED / "doc/tags").read_text("utf-8"), "run :helptags editors/neovim/doc"
     assert {name for name in commands if name.startswith("Qwencoder")} == set(re.findall(r"\*:(Qwencoder\w+)\*", text))
     assert {name for name in plugs if name.startswith("<Plug>(qwencoder-")} - {"<Plug>(qwencoder-tab)"} == set(re.findall(r"\*(<Plug>\S+)\*", text))
+
+
+def test_the_file_that_setup_writes_is_enough(nvim: Path, tmp_path: Path) -> None:
+    init = tmp_path / "init.lua"
+    init.write_text(configuration("neovim"), encoding="utf-8")
+    neovim.git_repository(tmp_path / "project")
+    ours = {"QWENCODER_HOME": str(tmp_path), "QWENCODER_GATEWAY_LINGER_S": "0"}
+    with neovim.Editor(nvim, init, tmp_path, ours | scripted_environment(tmp_path)) as editor:
+        editor.open(write(tmp_path / "project/add.py", "def add(a, b):\n    \n"))
+        editor.keys("jA")
+        editor.wait_ghost("return a + b")
+        editor.keys("<Tab>")
+        editor.wait(lambda: editor.text() == "def add(a, b):\n    return a + b", "the accepted text")
+        editor.keys("<Esc>:help qwencoder-keys<CR>")
+        editor.wait(lambda: "*qwencoder-keys*" in editor.text(), "the help")
 
 
 def copied_doc(home: Path) -> Path:
