@@ -92,6 +92,12 @@ def service_dir() -> Path:
     return path
 
 
+def setup_dir() -> Path:
+    """Private directory of what `qwencoder-lsp setup` wrote where; not created here."""
+    home = _home()
+    return (home / "data" if home else Path(platformdirs.user_data_dir(APP, appauthor=False))) / "setup"
+
+
 def config_file() -> Path:
     """The user's settings file, which need not exist."""
     home = _home()

@@ -15,6 +15,7 @@ from qwencoder_lsp.cli.doctor import doctor
 from qwencoder_lsp.cli.index import context, index, search
 from qwencoder_lsp.cli.info import info
 from qwencoder_lsp.cli.logs import logs
+from qwencoder_lsp.cli.setup import setup
 from qwencoder_lsp.cli.status import status
 from qwencoder_lsp.cli.test import test
 from qwencoder_lsp.errors import NotApplicable, QwencoderError, RequestError, SettingsError, to_wire
@@ -65,6 +66,7 @@ app.command(epilog="Example: qwencoder-lsp docs src/cart.py --write")(writing.do
 app.command("commit-message", epilog="Example: qwencoder-lsp commit-message")(writing.commit_message)
 app.command(epilog="Example: qwencoder-lsp bench --model qwencoder-1.5b")(bench)
 app.command(epilog="Example: qwencoder-lsp doctor --format json")(doctor)
+app.command(epilog="Example: qwencoder-lsp setup neovim")(setup)
 app.command(epilog="Example: qwencoder-lsp demo --model qwencoder-1.5b")(demo)
 trace_commands.command("last", epilog="Example: qwencoder-lsp trace last --limit 5")(trace.last)
 trace_commands.command("replay", epilog="Example: qwencoder-lsp trace replay 3f2a9c01")(trace.replay)

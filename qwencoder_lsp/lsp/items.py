@@ -46,15 +46,20 @@ def place(snapshot: Snapshot, offset: int, selected: Edit | None) -> Place:
 
 
 def inline_item(document: Document, at: Place, suggestion: Suggestion) -> types.InlineCompletionItem | None:
-    """Ghost text for a suggestion made at `at`; None when it does not fit on the line or contradicts the menu's chosen item."""
+    """Ghost text for a suggestion made at `at`; None when it does not fit on the line or contradicts the menu's chosen item.
+
+    The command's arguments are the suggestion's id and what it replaces of the line behind the cursor: a client that keeps showing it while the user
+    types into it needs that, for the range says no longer where the cursor was.
+    """
     start = at.selected.span.start if at.selected else _anchor(document, at.offset)
     replaced = _replaced(document, at, suggestion, start)
     if replaced is None:
         return None
     span, text = replaced
+    behind = document.slice(Span(at.selected.span.end if at.selected else at.offset, span.end))
     # Neovim and the JetBrains editors take the text as it is and know "\n" alone; VS Code turns it into what the file has.
     text = text.replace("\r\n", "\n")
-    command = types.Command(title="Accepted", command=ACCEPTED, arguments=[suggestion.id])
+    command = types.Command(title="Accepted", command=ACCEPTED, arguments=[suggestion.id, behind])
     return types.InlineCompletionItem(insert_text=text, range=document.range(span), command=command)
 
 

@@ -257,6 +257,7 @@ def _completion_commands(server: Server, completions: Completions, downloads: Do
         server.feature(shown)(lambda params: completions.feedback.shown(id_of(params)))
     for partly in ("qwencoder/didPartiallyAccept", "textDocument/didPartiallyAcceptCompletion"):
         server.feature(partly)(lambda params: completions.feedback.partly_accepted(id_of(params), length_of(params)))
+    server.feature("textDocument/didFocus")(lambda _: None)  # clients of Copilot's server say it; nothing here depends on the focus
     server.feature("qwencoder/didReject")(lambda params: completions.feedback.rejected(id_of(params)))
 
     @server.command(DOWNLOAD)

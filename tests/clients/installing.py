@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import platformdirs
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class Unavailable(Exception):
@@ -54,6 +58,47 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
                 if not target.exists():  # otherwise another run was faster, and its copy is as good
                     raise
     return target
+
+
+def unpack(target: Path, suite: str, *packages: str) -> None:
+    """Unpack packages of a Debian suite with all that they need, down to the C library, into `target`; nothing is installed system-wide."""
+    require("apt-get", "dpkg-deb")
+    if not KEYRING.exists():
+        raise Unavailable(f"{KEYRING} is missing, so the packages of Debian {suite} cannot be checked.")
+    mirrors = [url for url in run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).split() if url.rstrip("/").endswith("/debian")]
+    if not mirrors:
+        raise Unavailable("This system knows no Debian mirror.")
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        for part in ("lists/partial", "cache/archives/partial", "debs"):
+            (work / part).mkdir(parents=True)
+        (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirrors[0]} {suite} main\n")
+        # An empty status file makes apt resolve the full closure.
+        options = {
+            "Dir::Etc::sourcelist": work / "sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "Dir::State::lists": work / "lists",
+            "Dir::State::status": os.devnull,
+            "Dir::Cache": work / "cache",
+            "APT::Sandbox::User": "",
+        }
+        apt = ["apt-get", "-qq", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+        run([*apt, "update"])
+        plan = run([*apt, "install", "--simulate", "--no-install-recommends", *packages])
+        needed = [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
+        run([*apt, "download", *needed], cwd=work / "debs")
+        for package in sorted((work / "debs").glob("*.deb")):
+            run(["dpkg-deb", "-x", package, target])
+
+
+def pip(target: Path, requirement: str) -> None:
+    """Unpack one wheel of the Python package index into `target`, without what it requires."""
+    run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", target, requirement])
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    """The code blocks of a Markdown file in that language."""
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
 
 
 def user_environment() -> dict[str, str]:

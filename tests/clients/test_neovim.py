@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import statistics
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.clients import neovim
-from tests.clients.installing import Unavailable
+from tests.clients.installing import Unavailable, code_blocks
+from tests.clients.scripted import configuration
 
 pytestmark = pytest.mark.client
 
@@ -36,37 +41,47 @@ SCRIPT = {
         {"contains": WRONG, "text": f"```python\n{REVIEWED.replace(WRONG, RIGHT)}```"},
         {"contains": "def add", "text": "return a + b"},
         {"contains": "def fib", "text": MULTI_LINE},
+        {"contains": "# bracket", "text": "alpha, beta)"},
+        {"contains": "# several", "text": ["first()", "second()"]},
         {"contains": "# greeting", "text": "+ name"},
         {"contains": "# typing on", "text": "items.append(1)"},
     ],
 }
 
 
-@pytest.fixture(scope="module")
-def nvim() -> Path:
+@pytest.fixture(scope="module", params=["0.12", "0.11", "0.10"])
+def nvim(request: pytest.FixtureRequest) -> Path:
     try:
-        return neovim.find()
+        return neovim.find(request.param)
     except Unavailable as reason:
         pytest.skip(str(reason))
 
 
-def start(nvim: Path, home: Path, env: dict[str, str]) -> neovim.Editor:
-    """Neovim with the two lines of the README, the shipped files on its runtime path, and this checkout's server."""
-    set_up = (SHIPPED / "README.md").read_text("utf-8").split("```lua\n")[1].split("```")[0]
-    command = ", ".join(json.dumps(word) for word in SERVER)
+def start(nvim: Path, home: Path, env: dict[str, str], server: list[str] = SERVER) -> neovim.Editor:
+    """Neovim with the set-up of the README, the shipped files on its runtime path, and this checkout's server."""
+    set_up = code_blocks(SHIPPED / "README.md", "lua")[0]
+    assert "setup()" in set_up
+    command = ", ".join(json.dumps(word) for word in server)
     init = home / "init.lua"
-    init.write_text(f"vim.opt.runtimepath:prepend({json.dumps(str(SHIPPED))})\nvim.lsp.config('qwencoder', {{ cmd = {{ {command} }} }})\n{set_up}")
+    init.write_text(
+        f"vim.opt.runtimepath:prepend({json.dumps(str(SHIPPED))})\n" + set_up.replace("setup()", f"setup({{ cmd = {{ {command} }} }})"),
+        encoding="utf-8",
+    )
     neovim.git_repository(home / "project")
     ours = {"QWENCODER_HOME": str(home), "QWENCODER_GATEWAY_LINGER_S": "0"}
     return neovim.Editor(nvim, init, home, ours | env)
 
 
+def scripted_environment(home: Path) -> dict[str, str]:
+    script = home / "script.json"
+    script.write_text(json.dumps(SCRIPT))
+    return {"QWENCODER_MODEL": "scripted", "QWENCODER_SCRIPT": str(script)}
+
+
 @pytest.fixture(scope="module")
 def scripted(nvim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[neovim.Editor]:
     home = tmp_path_factory.mktemp("nvim")
-    script = home / "script.json"
-    script.write_text(json.dumps(SCRIPT))
-    with start(nvim, home, {"QWENCODER_MODEL": "scripted", "QWENCODER_SCRIPT": str(script)}) as editor:
+    with start(nvim, home, scripted_environment(home)) as editor:
         yield editor
 
 
@@ -93,8 +108,8 @@ def test_tab_inserts_the_ghost_text(scripted: neovim.Editor, project: Path) -> N
 
 def test_tab_without_ghost_text_is_an_ordinary_tab(scripted: neovim.Editor, project: Path) -> None:
     scripted.open(write(project / "tab.py", ""))
-    scripted.lua("vim.bo.expandtab = false; vim.lsp.inline_completion.enable(false, { bufnr = 0 })")
-    scripted.keys("i<Tab>x")
+    scripted.lua("vim.bo.expandtab = false")
+    scripted.keys(":QwencoderToggle buffer<CR>i<Tab>x")
     scripted.wait(lambda: scripted.text() == "\tx", "a tab")
 
 
@@ -136,14 +151,13 @@ def test_text_typed_into_the_suggestion_is_not_inserted_twice(scripted: neovim.E
 
 
 def test_the_next_word_alone_is_inserted_and_the_rest_stays_on_offer(scripted: neovim.Editor, project: Path) -> None:
-    map_more(scripted)
     scripted.open(write(project / "word.py", "def add(a, b):\n    \n"))
     scripted.keys("jA")
     scripted.wait_ghost("return a + b")
-    scripted.keys("<C-Right>")
+    scripted.keys("<M-Right>")
     scripted.wait(lambda: scripted.text() == "def add(a, b):\n    return", "the first word")
     scripted.wait_ghost(" a + b")
-    scripted.keys("<C-Right>")
+    scripted.keys("<M-Right>")
     scripted.wait(lambda: scripted.text() == "def add(a, b):\n    return a", "the second word")
     scripted.wait_ghost(" + b")
     scripted.keys("<Tab>")
@@ -151,28 +165,23 @@ def test_the_next_word_alone_is_inserted_and_the_rest_stays_on_offer(scripted: n
 
 
 def test_ghost_text_that_was_dismissed_does_not_come_back_until_its_line_changes(scripted: neovim.Editor, project: Path) -> None:
-    map_more(scripted)
     scripted.open(write(project / "dismiss.py", "def add(a, b):\n    \n"))
     scripted.keys("jA")
     scripted.wait_ghost("return a + b")
-    scripted.keys("<C-e>")
+    scripted.keys("<C-]>")
     scripted.wait(lambda: scripted.ghost() is None, "no ghost text")
-    before = len(traces(scripted))
     scripted.keys("<Esc>A")
-    scripted.wait(lambda: len(traces(scripted)) > before, "the next request")
-    assert traces(scripted)[0]["reason"] == "rejected by the user at this place"
+    scripted.wait(lambda: traces(scripted)[0]["reason"] == "rejected by the user at this place", "the next request")
+    assert scripted.ghost() is None
     scripted.keys("r")
     scripted.wait_ghost()
 
 
-def map_more(editor: neovim.Editor) -> None:
-    """The two keys more of the README."""
-    editor.lua((SHIPPED / "README.md").read_text("utf-8").split("```lua\n")[2].split("```")[0])
-
-
 def traces(editor: neovim.Editor) -> list[dict[str, Any]]:
     """The server's record of its last requests, newest first."""
-    found: list[dict[str, Any]] = editor.lua("return vim.lsp.get_clients()[1]:request_sync('qwencoder/trace', { limit = 100 }).result")
+    found: list[dict[str, Any]] = editor.lua(
+        "return require('qwencoder.client').call(vim.lsp.get_clients()[1], 'request_sync', 'qwencoder/trace', { limit = 100 }).result"
+    )
     return found
 
 
@@ -219,6 +228,153 @@ def test_the_time_from_the_last_key_to_the_ghost_text_is_printed(scripted: neovi
         waits.append((time.perf_counter() - started) * 1000)
         scripted.keys("<Esc>")
     print(f"\nlast key to ghost text in Neovim: median {statistics.median(waits):.0f} ms, {min(waits):.0f} to {max(waits):.0f} ms")
+
+
+def test_the_next_line_alone_is_inserted(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "line.py", "def fib(n):\n    \n"))
+    scripted.keys("jA")
+    scripted.wait_ghost(MULTI_LINE)
+    scripted.keys("<M-Down>")
+    scripted.wait(lambda: scripted.text() == "def fib(n):\n    if n < 2:", "the first line")
+
+
+def test_what_is_accepted_is_undone_without_what_was_typed_before(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "undo.py", "# greeting\n"))
+    scripted.keys("oword = a ")
+    scripted.wait_ghost("+ name")
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == "# greeting\nword = a + name", "the accepted text")
+    scripted.keys("<Esc>u")
+    scripted.wait(lambda: scripted.text() == "# greeting\nword = a ", "the typed text alone")
+
+
+def test_a_bracket_that_the_editor_closed_is_not_there_twice_after_typing_into_the_suggestion(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "bracket.py", "# bracket\nmax()\n"))
+    scripted.keys("j$i")
+    scripted.wait(lambda: "alpha, beta" in (scripted.ghost() or ""), "ghost text")
+    scripted.keys("al<Tab>")
+    scripted.wait(lambda: scripted.text() == "# bracket\nmax(alpha, beta)", "the accepted text")
+
+
+def test_asking_shows_several_suggestions_to_walk_through(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "several.py", "# several\n"))
+    scripted.keys("o")
+    scripted.wait_ghost("first()")
+
+    def second() -> bool:
+        scripted.keys("<M-]>")
+        scripted.lua("vim.wait(300)")
+        return scripted.ghost() == "second()"
+
+    scripted.wait(second, "the second one")
+    scripted.keys("<M-[>")
+    scripted.wait(lambda: "first" in (scripted.ghost() or ""), "the first one again")
+    scripted.keys("<M-]>")
+    scripted.wait(lambda: "second" in (scripted.ghost() or ""), "the second one again")
+    scripted.keys("<Tab>")
+    scripted.wait(lambda: scripted.text() == "# several\nsecond()", "the accepted text")
+
+
+def test_ghost_text_is_switched_off_and_on_for_a_buffer_a_file_type_and_everywhere(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "toggle.py", "def add(a, b):\n    \n"))
+    for scope in ("", " buffer", " filetype"):
+        scripted.keys(f":QwencoderToggle{scope}<CR>jA")
+        assert scripted.lua("return require('qwencoder').status()") == "Qwen off"
+        scripted.keys("<Esc>")
+        scripted.lua("vim.wait(400)")
+        assert scripted.ghost() is None
+        scripted.keys(f":QwencoderToggle{scope}<CR>A")
+        scripted.wait_ghost("return a + b")
+        assert scripted.lua("return require('qwencoder').status()") == "Qwen"
+        scripted.keys("<Esc>")
+
+
+def test_checkhealth_finds_a_running_server_with_a_model_and_a_key(scripted: neovim.Editor, project: Path) -> None:
+    scripted.open(write(project / "health.py", "x = 1\n"))
+    report = health(scripted)
+    assert "ghost text by" in report
+    assert "qwencoder-lsp " in report
+    assert "Ready: scripted" in report
+    assert "<Tab> accepts ghost text" in report
+    assert "ERROR" not in report
+
+
+def test_checkhealth_says_what_is_missing_and_how_to_get_it(nvim: Path, tmp_path: Path) -> None:
+    with start(nvim, tmp_path, {}, ["no-such-program", "--stdio"]) as editor:
+        report = health(editor)
+    assert "no-such-program is not a program" in report
+    assert "pipx install qwencoder-lsp" in report
+    assert "runs for no file" in report
+
+
+def test_a_killed_server_is_started_again_and_works(nvim: Path, tmp_path: Path) -> None:
+    with start(nvim, tmp_path, scripted_environment(tmp_path)) as editor:
+        editor.open(write(tmp_path / "project/add.py", "def add(a, b):\n    \n"))
+        for _ in range(2):
+            killed = editor.lua("return vim.lsp.get_clients({ name = 'qwencoder' })[1].id")
+            [process] = servers(editor)
+            process.kill()
+            another = "local c = vim.lsp.get_clients({ bufnr = 0, name = 'qwencoder' })[1]; return c ~= nil and c.initialized == true and c.id ~= ..."
+            editor.wait(partial(editor.lua, another, killed), "another client")
+            editor.keys("<Esc>jA")
+            editor.wait_ghost("return a + b")
+
+
+def test_typing_for_a_while_leaves_no_error_in_the_log(nvim: Path, tmp_path: Path) -> None:
+    with start(nvim, tmp_path, scripted_environment(tmp_path)) as editor:
+        editor.open(write(tmp_path / "project/typing.py", ""))
+        for number in range(12):
+            editor.keys(f"odef f{number}(a, b):<CR>x = a + b<CR>")
+            editor.lua("vim.wait(60)")
+            editor.keys(["<Tab>", "<M-Right>", "<C-]>", "<M-]>", "<BS><BS>", "<C-o>u"][number % 6] + "<Esc>")
+            editor.lua("vim.wait(20)")
+        assert [line for line in editor.log().splitlines() if "[ERROR]" in line] == []
+        assert editor.lua("return vim.v.errmsg") == ""
+
+
+def test_the_help_has_every_command_and_option(nvim: Path, tmp_path: Path) -> None:
+    text = (SHIPPED / "doc/qwencoder.txt").read_text("utf-8")
+    with start(nvim, tmp_path, {}) as editor:
+        commands = editor.lua("return vim.tbl_keys(vim.api.nvim_get_commands({}))")
+        plugs = editor.lua("return vim.iter(vim.api.nvim_get_keymap('i')):map(function(m) return m.lhs end):totable()")
+        doc = copied_doc(tmp_path)
+        editor.lua("vim.cmd.helptags(...)", str(doc))
+    assert (doc / "tags").read_text("utf-8") == (SHIPPED / "doc/tags").read_text("utf-8"), "run :helptags editors/neovim/doc"
+    assert {name for name in commands if name.startswith("Qwencoder")} == set(re.findall(r"\*:(Qwencoder\w+)\*", text))
+    assert {name for name in plugs if name.startswith("<Plug>(qwencoder-")} - {"<Plug>(qwencoder-tab)"} == set(re.findall(r"\*(<Plug>\S+)\*", text))
+
+
+def test_the_file_that_setup_writes_is_enough(nvim: Path, tmp_path: Path) -> None:
+    init = tmp_path / "init.lua"
+    init.write_text(configuration("neovim"), encoding="utf-8")
+    neovim.git_repository(tmp_path / "project")
+    ours = {"QWENCODER_HOME": str(tmp_path), "QWENCODER_GATEWAY_LINGER_S": "0"}
+    with neovim.Editor(nvim, init, tmp_path, ours | scripted_environment(tmp_path)) as editor:
+        editor.open(write(tmp_path / "project/add.py", "def add(a, b):\n    \n"))
+        editor.keys("jA")
+        editor.wait_ghost("return a + b")
+        editor.keys("<Tab>")
+        editor.wait(lambda: editor.text() == "def add(a, b):\n    return a + b", "the accepted text")
+        editor.keys("<Esc>:help qwencoder-keys<CR>")
+        editor.wait(lambda: "*qwencoder-keys*" in editor.text(), "the help")
+        editor.keys(":helpclose<CR>")  # the fixture ends Neovim by closing its last window
+
+
+def copied_doc(home: Path) -> Path:
+    """The help file, where tags may be written."""
+    return Path(shutil.copytree(SHIPPED / "doc", home / "doc"))
+
+
+def health(editor: neovim.Editor) -> str:
+    """What `:checkhealth qwencoder` shows."""
+    editor.lua("vim.cmd('checkhealth qwencoder')")
+    return editor.text()
+
+
+def servers(editor: neovim.Editor) -> list[psutil.Process]:
+    """The language servers of this Neovim."""
+    children = psutil.Process(editor.lua("return vim.fn.getpid()")).children(recursive=True)
+    return [child for child in children if "--stdio" in child.cmdline()]
 
 
 @pytest.mark.model

@@ -119,3 +119,12 @@ def test_news_of_no_suggestion_harm_nothing(tmp_path: Path, params: Any) -> None
         assert item(w.inline(0, 4))["insertText"] == "x = 1"
         assert set(counts(w)) == {"inline: shown"}
         assert not w.all("window/showMessage")
+
+
+def test_a_client_of_copilots_server_is_signed_in_and_may_say_where_the_focus_is(tmp_path: Path) -> None:
+    with window(tmp_path, {"default": "1"}) as w:
+        w.initialize()
+        w.notify("textDocument/didFocus", {"textDocument": {"uri": "file:///a.py"}})
+        w.notify("textDocument/didFocus", {})
+        assert w.request("checkStatus", {})["status"] == "OK"
+        assert not w.all("window/showMessage")

@@ -1,94 +1,53 @@
--- Maps `<Plug>(qwencoder-accept)`: insert the ghost text; without ghost text it does what Tab does by default.
--- Maps `<Plug>(qwencoder-accept-word)`: insert its next word, else CTRL-Right; `<Plug>(qwencoder-dismiss)`: take it away, else CTRL-E.
--- Commands: `:[range]QwencoderReview` reviews the file or the lines, `:[range]QwencoderExplain` explains the function or the lines,
--- `:[range]QwencoderEdit WORDS` changes them as the words say, `:QwencoderDownload` fetches the completion model.
+-- Commands and `<Plug>` mappings. Nothing is loaded before the first one is used or a server attaches. `:help qwencoder`
 
---- What is left of a suggestion when the user typed on after it was made.
----
---- Neovim asks again 200 ms after a key and shows the older suggestion meanwhile, but accepting that one would insert the typed characters twice.
----@param item vim.lsp.inline_completion.Item
----@return vim.lsp.inline_completion.Item? # nil when the typed text has left the suggestion
-local function continued(item)
-  if not item.range or type(item.insert_text) ~= 'string' then
-    return item
-  end
-  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
-  local _, start_column, end_row, end_column = item.range:to_extmark()
-  if row - 1 == end_row and column <= end_column then
-    return item
-  end
-  local typed = vim.api.nvim_get_current_line():sub(start_column + 1, column)
-  if row - 1 ~= end_row or not vim.startswith(item.insert_text, typed) then
-    return nil
-  end
-  item.insert_text, item.range = item.insert_text:sub(#typed + 1), nil
-  return item
+if vim.g.loaded_qwencoder then
+  return
 end
+vim.g.loaded_qwencoder = true
 
-vim.keymap.set('i', '<Plug>(qwencoder-accept)', function()
-  if vim.lsp.inline_completion and vim.lsp.inline_completion.get({ on_accept = continued }) then
-    return ''
-  end
+vim.api.nvim_set_hl(0, 'QwencoderGhost', { link = vim.fn.hlexists('ComplHint') == 1 and 'ComplHint' or 'NonText', default = true })
+vim.api.nvim_set_hl(0, 'QwencoderGhostMore', { link = vim.fn.hlexists('ComplHintMore') == 1 and 'ComplHintMore' or 'MoreMsg', default = true })
+
+vim.lsp.handlers['qwencoder/status'] = function(...)
+  require('qwencoder.status').handler(...)
+end
+vim.lsp.handlers['didChangeStatus'] = function() end -- the same in the form of Copilot's clients
+
+vim.api.nvim_create_autocmd('LspAttach', {
+  group = vim.api.nvim_create_augroup('qwencoder', {}),
+  callback = function(event)
+    local client = vim.lsp.get_client_by_id(event.data.client_id)
+    if client and client.name == 'qwencoder' then
+      require('qwencoder').refresh(event.buf)
+    end
+  end,
+})
+
+vim.keymap.set('i', '<Plug>(qwencoder-tab)', function()
   return vim.snippet.active({ direction = 1 }) and '<Cmd>lua vim.snippet.jump(1)<CR>' or '<Tab>'
-end, { expr = true, desc = 'Accept the ghost text, or Tab' })
+end, { expr = true, desc = 'What Tab does by default' })
 
----@param item vim.lsp.inline_completion.Item
----@param method string
----@param params table what to tell besides the suggestion's id
-local function tell(item, method, params)
-  local client = vim.lsp.get_client_by_id(item.client_id)
-  if client and item.command and item.command.command == 'qwencoder.accepted' then
-    params.id = item.command.arguments[1]
-    client:notify(method, params)
-  end
+--- What a `<Plug>` mapping is without a suggestion.
+local otherwise = {
+  accept = '<Plug>(qwencoder-tab)',
+  ['accept-word'] = '<C-Right>',
+  ['accept-line'] = '<Down>',
+  dismiss = '<C-e>',
+  next = '',
+  previous = '',
+  suggest = '',
+}
+for name, keys in pairs(otherwise) do
+  local options = { expr = true, remap = name == 'accept', desc = 'Qwen-Coder: ' .. name .. ' (a mapping target)' }
+  vim.keymap.set('i', ('<Plug>(qwencoder-%s)'):format(name), function()
+    return require('qwencoder').keys[name]() and '' or keys
+  end, options)
 end
-
---- Insert the next word of a suggestion.
----@param item vim.lsp.inline_completion.Item
----@return vim.lsp.inline_completion.Item? # the item when nothing would be left of it
-local function next_word(item)
-  local whole = item.insert_text
-  local left = continued(item)
-  if not left or type(whole) ~= 'string' then
-    return left
-  end
-  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
-  local rest = left.insert_text
-  if left.range then
-    local _, start_column = left.range:to_extmark()
-    rest = rest:sub(column - start_column + 1)
-  end
-  local word = rest:match('^%s*[%w_\128-\255]+') or rest:match('^%s*[^%w_%s\128-\255]+') or rest
-  if word == rest then
-    return left
-  end
-  local lines = vim.split(word, '\n')
-  vim.api.nvim_buf_set_text(0, row - 1, column, row - 1, column, lines)
-  vim.api.nvim_win_set_cursor(0, { row + #lines - 1, (#lines == 1 and column or 0) + #lines[#lines] })
-  local accepted = whole:sub(1, #whole - #rest + #word)
-  tell(item, 'qwencoder/didPartiallyAccept', { acceptedLength = vim.str_utfindex(accepted, 'utf-16') })
-end
-
-vim.keymap.set('i', '<Plug>(qwencoder-accept-word)', function()
-  return vim.lsp.inline_completion and vim.lsp.inline_completion.get({ on_accept = next_word }) and '' or '<C-Right>'
-end, { expr = true, desc = 'Accept the next word of the ghost text, or CTRL-Right' })
-
-vim.keymap.set('i', '<Plug>(qwencoder-dismiss)', function()
-  local function dismiss(item)
-    tell(item, 'qwencoder/didReject', {})
-  end
-  return vim.lsp.inline_completion and vim.lsp.inline_completion.get({ on_accept = dismiss }) and '' or '<C-e>'
-end, { expr = true, desc = 'Take the ghost text away, and do not offer it here again' })
 
 ---@param command string
 ---@param arguments any[]
 local function execute(command, arguments)
-  local client = vim.lsp.get_clients({ bufnr = 0, name = 'qwencoder' })[1]
-  if client then
-    client:exec_cmd({ title = command, command = command, arguments = arguments })
-  else
-    vim.notify('Qwen-Coder does not run for this buffer. See :checkhealth vim.lsp', vim.log.levels.ERROR)
-  end
+  require('qwencoder.client').execute(command, arguments)
 end
 
 --- The lines of a command with a range; without one the cursor, which stands for the function around it.
@@ -99,18 +58,69 @@ local function place(call)
   return { start = first, ['end'] = call.range > 0 and { line = call.line2, character = 0 } or first }
 end
 
-vim.api.nvim_create_user_command('QwencoderReview', function(call)
+---@param name string
+---@param description string
+---@param run fun(call: vim.api.keyset.create_user_command.command_args)
+---@param more table?
+local function command(name, description, run, more)
+  vim.api.nvim_create_user_command('Qwencoder' .. name, run, vim.tbl_extend('error', { desc = description }, more or {}))
+end
+
+command('Review', 'Review the file or the lines', function(call)
   execute('qwencoder.review', { vim.uri_from_bufnr(0), call.range > 0 and place(call) or nil })
-end, { range = true, desc = 'Review the file or the lines' })
+end, { range = true })
 
-vim.api.nvim_create_user_command('QwencoderExplain', function(call)
+command('Explain', 'Explain the function or the lines', function(call)
   execute('qwencoder.explain', { vim.uri_from_bufnr(0), place(call) })
-end, { range = true, desc = 'Explain the function or the lines' })
+end, { range = true })
 
-vim.api.nvim_create_user_command('QwencoderEdit', function(call)
-  execute('qwencoder.edit', { vim.uri_from_bufnr(0), place(call), call.args })
-end, { range = true, nargs = '+', desc = 'Change the function or the lines as the words say' })
+command('Edit', 'Change the function or the lines as the words say; ask for the words when there are none', function(call)
+  local uri, where = vim.uri_from_bufnr(0), place(call)
+  local function edit(words)
+    if words and words ~= '' then
+      execute('qwencoder.edit', { uri, where, words })
+    end
+  end
+  if call.args ~= '' then
+    edit(call.args)
+  else
+    vim.ui.input({ prompt = 'Change: ' }, edit)
+  end
+end, { range = true, nargs = '*' })
 
-vim.api.nvim_create_user_command('QwencoderDownload', function()
+local REFACTORINGS = { 'document', 'fix', 'implement', 'optimise', 'simplify', 'tests', 'types' }
+
+command('Refactor', 'Fix, simplify, document, ... the function or the lines', function(call)
+  execute('qwencoder.refactor', { vim.uri_from_bufnr(0), place(call), call.args })
+end, {
+  range = true,
+  nargs = 1,
+  complete = function(typed)
+    return vim.tbl_filter(function(name)
+      return vim.startswith(name, typed)
+    end, REFACTORINGS)
+  end,
+})
+
+command('Download', 'Download the completion model', function()
   execute('qwencoder.downloadModel', {})
-end, { desc = 'Download the completion model' })
+end)
+
+command('Toggle', 'Switch ghost text on or off: everywhere, or in this buffer or file type', function(call)
+  local on = require('qwencoder').toggle(call.args)
+  vim.notify('Qwen-Coder: ghost text is ' .. (on and 'on' or 'off') .. ' here')
+end, {
+  nargs = '?',
+  complete = function()
+    return { 'buffer', 'filetype' }
+  end,
+})
+
+command('Restart', 'End the language server and start it again', function()
+  require('qwencoder.client').restart()
+end)
+
+command('Status', 'Say what the server does, and why it is silent', function()
+  local status = require('qwencoder.status').of()
+  vim.notify('Qwen-Coder: ' .. (status and status.message or 'it does not run for this buffer. See :checkhealth qwencoder'))
+end)
