@@ -355,9 +355,6 @@ def test_the_file_that_setup_writes_is_enough(nvim: Path, tmp_path: Path) -> Non
         editor.wait_ghost("return a + b")
         editor.keys("<Tab>")
         editor.wait(lambda: editor.text() == "def add(a, b):\n    return a + b", "the accepted text")
-        editor.keys("<Esc>:help qwencoder-keys<CR>")
-        editor.wait(lambda: "*qwencoder-keys*" in editor.text(), "the help")
-        editor.keys(":helpclose<CR>")  # the fixture ends Neovim by closing its last window
 
 
 def copied_doc(home: Path) -> Path:
