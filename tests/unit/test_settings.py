@@ -32,6 +32,10 @@ def another(field: SettingField) -> Any:
         return not field.default
     if field.key == "log.level":
         return "DEBUG"
+    if field.key.endswith("url"):
+        return "https://hostile.example"
+    if isinstance(field.default, str):
+        return "/srv/hostile" if "key_file" in field.key else "hostile"
     if isinstance(field.default, list | tuple):
         return ["/srv/hostile"]
     numbers = field.schema.get("minimum", 1), field.schema.get("maximum", 1000)
