@@ -54,7 +54,7 @@ async def test_a_teams_gateway_answers_its_members_by_url_and_key(script: Any, m
     script(rules=[{"contains": "<|fim_middle|>f(<|cursor|>", "text": "x\ny\nz"}, {"contains": "hello", "text": "hi"}])
     async with front(ListenRequest("127.0.0.1", 0, (KEY,))) as f:
         monkeypatch.setenv("QWENCODER_GATEWAY_KEY", KEY)
-        chosen = settings.load(editor={"gateway": {"url": str(f.http.base_url)}}, strict=True)[0]
+        chosen = settings.load(command_line={"gateway": {"url": str(f.http.base_url)}}, strict=True)[0]
         client = await connect(chosen)
         text, end = await collect(client.complete(CompleteRequest(PromptParts("", "", typed="f("), stops=Stops(max_lines=1))))
         assert isinstance(end, End)
@@ -80,7 +80,7 @@ async def test_a_teams_key_may_stand_in_a_private_file(script: Any, tmp_path: Pa
     file.write_text(f"{KEY}\n")
     file.chmod(0o600)
     async with front(ListenRequest("127.0.0.1", 0, (KEY,))) as f:
-        chosen = settings.load(editor={"gateway": {"url": str(f.http.base_url), "url_key_file": str(file)}}, strict=True)[0]
+        chosen = settings.load(command_line={"gateway": {"url": str(f.http.base_url), "url_key_file": str(file)}}, strict=True)[0]
         client = await connect(chosen)
         await client.close()
 
@@ -89,13 +89,13 @@ async def test_an_address_where_no_gateway_answers_is_an_error() -> None:
     for url, words in (("http://127.0.0.1:1", "does not answer"), ("not a url", "")):
         if words:
             with pytest.raises(GatewayError, match=words):
-                await connect(settings.load(editor={"gateway": {"url": url}}, strict=True)[0])
+                await connect(settings.load(command_line={"gateway": {"url": url}}, strict=True)[0])
         else:
-            _, problems = settings.load(editor={"gateway": {"url": url}})
+            _, problems = settings.load(command_line={"gateway": {"url": url}})
             assert problems
     async with server([], lambda path, body: []) as url:
         with pytest.raises(GatewayError, match=r"no gateway of ours|does not answer"):
-            await connect(settings.load(editor={"gateway": {"url": url}}, strict=True)[0])
+            await connect(settings.load(command_line={"gateway": {"url": url}}, strict=True)[0])
 
 
 async def test_a_project_cannot_send_code_elsewhere(tmp_path: Path) -> None:
