@@ -24,6 +24,7 @@ from qwencoder_lsp.lsp.protocol import SCHEME
 from qwencoder_lsp.lsp.session import Session
 from qwencoder_lsp.lsp.tasks import NewestWins, spawn
 from qwencoder_lsp.observe.trace import Trace
+from qwencoder_lsp.postprocess.markdown import inert
 
 if TYPE_CHECKING:
     from qwencoder_lsp.features.ask import Answer
@@ -71,10 +72,10 @@ class Explanations:
         def grown(text: str) -> None:
             bar.report(f"{len(text.split())} words")
             if page:
-                page.grow(text)
+                page.grow(inert(text))
 
         answer = await self._session.connection.run(lambda client: explain(snapshot, span, client, settings, problem, grown), explicit=True)
-        text = answer.text.strip() + ("\n\n*(cut off)*\n" if answer.cut else "\n")
+        text = inert(answer.text.strip()) + ("\n\n*(cut off)*\n" if answer.cut else "\n")
         if page:
             await page.finish(text)
         else:
