@@ -1,7 +1,6 @@
 """Markdown of a model that loads nothing when it is shown. Pure.
 
-Code that a model is asked about may tell it to answer with an image whose address holds other code; a preview would fetch it unasked
-(https://embracethered.com/blog/posts/2023/data-exfiltration-in-azure-openai-playground-fixed/).
+Code that a model is asked about may tell it to answer with an image whose address holds other code; a preview would fetch it unasked.
 """
 
 from __future__ import annotations
