@@ -19,6 +19,7 @@ from qwencoder_lsp.observe.history import EDITOR_STAGES, ENGINE_STAGES, Bucket, 
 
 log = logging.getLogger(__name__)
 
+BUSY_S = 5.0  # how long another gateway may hold the file
 PRUNE_S = 600.0
 DAY_S = 86400.0
 OLDEST_SHARE = 10  # of the rows, one in so many goes when the file is too large
@@ -191,7 +192,7 @@ class SqliteHistory:
             return self._migrated(str(self._path))
 
     def _migrated(self, path: str) -> sqlite3.Connection:
-        db = sqlite3.connect(path, timeout=5, check_same_thread=False)
+        db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
@@ -203,7 +204,7 @@ class SqliteHistory:
                 "journal_size_limit = 4194304",
                 "temp_store = MEMORY",
             ):
-                db.execute(f"PRAGMA {pragma}")
+                _patiently(db, f"PRAGMA {pragma}")
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]  # again: another gateway may have opened it meanwhile
             for statement in "".join(MIGRATIONS[version:]).split(";"):  # `executescript` would end the transaction
@@ -224,6 +225,21 @@ class SqliteHistory:
             raise HistoryError(
                 f"The history {self._path or 'in memory'} cannot be {what} ({error}).", "Free the disk or correct its rights."
             ) from error
+
+
+def _patiently(db: sqlite3.Connection, statement: str) -> None:
+    """Run it; again while another gateway opens or closes the file. SQLite does not wait by itself where a journal's mode changes
+    (https://sqlite.org/wal.html, "Sometimes Queries Return SQLITE_BUSY In WAL Mode")."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            db.execute(statement)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _outcome_row(o: Outcome) -> tuple[object, ...]:
