@@ -81,7 +81,7 @@ class Service:
         except QwencoderError as error:
             self.failed(error.code)
             raise
-        except Exception:
+        except Exception:  # counted here, and raised again
             self.failed(QwencoderError.code)
             raise
         finally:

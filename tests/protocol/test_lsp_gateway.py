@@ -135,7 +135,8 @@ def test_a_missing_model_is_asked_for_once_and_without_consent_nothing_is_fetche
         assert w.inline(0, 4) is None
         assert w.last_reason() == "model not installed"
         assert w.inline(0, 4) is None
-        assert w.request("qwencoder/status")["state"] == "missing"
+        status = w.request("qwencoder/status")
+        assert (status["state"], status["kind"]) == ("missing", "Warning")
         assert [s["state"] for s in w.all("qwencoder/status")] == ["missing", "asking", "missing"]
         assert len(w.all("window/showMessageRequest")) == 1
         assert not w.all("window/showMessage")
