@@ -25,6 +25,15 @@ settings.load_profile("qwencoder")
 
 SHARED_MODELS = path_of(find("qwencoder-0.5b")).parent  # of the user, not of a test's home
 
+ALONE = {"model": "model", "clients": "editors", "browser": "editors"}  # by folder: one model and one editor at a time, whatever the number of workers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist the tests of one group run in one worker, one after another."""
+    for item in items:
+        if group := ALONE.get(item.path.relative_to(Path(__file__).parent).parts[0]):
+            item.add_marker(pytest.mark.xdist_group(group))
+
 
 def _model(name: str) -> Path:
     target = SHARED_MODELS / find(name).file

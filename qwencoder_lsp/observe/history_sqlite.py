@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 import time
@@ -56,7 +57,7 @@ class SqliteHistory:
         """days, max_mb: what is older, or too much for a file of that size, is forgotten. Raises HistoryError."""
         self._path = path
         self._days, self._max_bytes = days, max_mb << 20
-        self._pruned = 0.0
+        self._pruned = -math.inf  # the monotonic clock may have begun just now
         with self._reported("opened"):
             self._db = self._opened()
 

@@ -81,9 +81,16 @@ def eglot(emacs: list[str | Path], tmp_path: Path, request: pytest.FixtureReques
 
 
 def command(terminal: Terminal, name: str) -> None:
-    """M-x NAME RET."""
-    terminal.keys("M-x")
-    time.sleep(0.1)
+    """M-x NAME RET. Only at the prompt is the name typed: what follows C-g at once is thrown away by Emacs, M-x too."""
+
+    def prompted() -> bool:
+        terminal.keys("C-g")  # not a second M-x within a prompt that came late
+        time.sleep(0.1)
+        terminal.keys("M-x")
+        time.sleep(0.3)
+        return terminal.screen().rstrip().splitlines()[-1].startswith("M-x")
+
+    terminal.wait(prompted)
     terminal.type(name)
     terminal.keys("Enter")
 
@@ -101,7 +108,9 @@ def ghost(terminal: Terminal) -> None:
     """Type in the second line until the suggestion is on the screen."""
 
     def shown() -> bool:
-        terminal.keys("C-g", "M-<", "C-n", "C-e")
+        terminal.keys("C-g")
+        time.sleep(0.1)
+        terminal.keys("M-<", "C-n", "C-e")
         terminal.type(" ")
         terminal.keys("BSpace")
         time.sleep(1)
@@ -171,7 +180,10 @@ def act(terminal: Terminal, name: str, title: str, *to: str) -> None:
     """Choose a code action on the second line."""
 
     def asked() -> bool:
-        terminal.keys("C-g", "M-<", "C-n", *to)
+        terminal.keys("C-g")
+        time.sleep(0.1)
+        terminal.keys("M-<", "C-n", *to)
+        time.sleep(0.1)
         command(terminal, name)
         time.sleep(0.7)
         last = terminal.screen().rstrip().splitlines()[-1]

@@ -100,7 +100,8 @@ def test_records_outlive_the_process_in_a_file_that_nobody_else_reads(tmp_path: 
         assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
 
 
-def test_what_is_too_old_goes(tmp_path: Path) -> None:
+def test_what_is_too_old_goes_even_where_the_machine_has_just_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 1.0)
     history = SqliteHistory(tmp_path / "h.sqlite", 30, 64)
     now = time.time()
     history.write([answer(at=now - 31 * 86400), answer(at=now - 29 * 86400), run(at=now - 31 * 86400)])
