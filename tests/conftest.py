@@ -25,7 +25,11 @@ settings.load_profile("qwencoder")
 
 SHARED_MODELS = path_of(find("qwencoder-0.5b")).parent  # of the user, not of a test's home
 
-ALONE = {"model": "model", "clients": "editors", "browser": "editors"}  # by folder: one model and one editor at a time, whatever the number of workers
+ALONE = {
+    "model": "model",
+    "clients": "editors",
+    "browser": "editors",
+}  # by folder: one model and one editor at a time, whatever the number of workers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,6 +31,7 @@ from qwencoder_lsp.lsp.targets import (
 
 REVIEW_CHANGES = "qwencoder.reviewChanges"
 FIX, REVIEW, EXPLAIN, REFACTOR, EDIT = "qwencoder.fix", "qwencoder.review", "qwencoder.explain", "qwencoder.refactor", "qwencoder.edit"
+DISMISS = "qwencoder.dismiss"
 REVIEW_KIND = "source.qwencoder.review"  # in VS Code's "Source Action" menu, not in every light bulb
 FIX_ALL_KIND = "source.qwencoder.fixAll"  # not source.fixAll: editors run that when a file is saved
 REFACTOR_KIND = "refactor.rewrite.qwencoder"
@@ -80,6 +81,10 @@ class Actions:
         except QwencoderError as error:
             self._session.editor.show_error(error)
 
+    def dismiss(self, uri: str, finding: str) -> None:
+        """Take a finding away; the code stays as it is."""
+        self._diagnostics.dismiss(uri, finding)
+
     async def refactor(self, uri: str, range_: types.Range, name: str) -> None:
         """Carry out a refactoring, "document" or "tests" at a range as it is now, and have the editor apply the edit."""
         await self._now(uri, range_, lambda d, span: RefactorTarget(d.uri, d.revision, span, name))
@@ -98,7 +103,7 @@ class Actions:
             self._session.editor.show_error(error)
 
     def _finding_fixes(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
-        fixes = []
+        fixes, dismissals = [], []
         findings = self._diagnostics.findings
         # Neovim asks with the cursor's column alone, but names the diagnostics of the whole line
         named = {d.data["id"] for d in params.context.diagnostics if isinstance(d.data, dict) and isinstance(d.data.get("id"), str)}
@@ -107,7 +112,9 @@ class Actions:
         for finding in {**near, **listed}.values():
             shown = [d for d in params.context.diagnostics if isinstance(d.data, dict) and d.data.get("id") == finding.id]
             fixes.append(self._action(f"Fix: {finding.message}", types.CodeActionKind.QuickFix, FindingTarget(document.uri, finding.id), shown))
-        return fixes
+            title = f"Dismiss: {finding.message}"
+            dismissals.append(_command_action(title, types.CodeActionKind.QuickFix, DISMISS, [document.uri, finding.id], shown))
+        return [*fixes, *dismissals]
 
     def _foreign_fixes(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
         return [
@@ -184,9 +191,11 @@ def message_of(shown: types.Diagnostic) -> str:
     return shown.message if isinstance(shown.message, str) else shown.message.value
 
 
-def _command_action(title: str, kind: str, command: str, arguments: list[Any]) -> types.CodeAction:
+def _command_action(
+    title: str, kind: types.CodeActionKind | str, command: str, arguments: list[Any], shown: Sequence[types.Diagnostic] | None = None
+) -> types.CodeAction:
     line = _short(title)
-    return types.CodeAction(title=line, kind=kind, command=types.Command(title=line, command=command, arguments=arguments))
+    return types.CodeAction(title=line, kind=kind, diagnostics=shown, command=types.Command(title=line, command=command, arguments=arguments))
 
 
 def _short(title: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
 from lsprotocol import types
 
@@ -18,6 +19,7 @@ from qwencoder_lsp.lsp.findings import Findings
 from qwencoder_lsp.lsp.tasks import spawn
 
 SOURCE = "qwencoder"
+CATEGORIES = Path(__file__).with_name("categories.md").as_uri()  # on this machine, where it can be read without a network
 
 _SEVERITIES = {
     Severity.ERROR: types.DiagnosticSeverity.Error,
@@ -39,10 +41,12 @@ class Diagnostics:
     def put(self, uri: str, findings: Iterable[Finding], within: Span | None) -> None:
         """Show the findings of a review of `within` (None: the whole document) in place of the older ones there."""
         self.findings.put(uri, findings, within)
-        if self._editor.pulls_diagnostics:
-            spawn(self._editor.refresh_diagnostics())
-        else:
-            self._publish(uri)
+        self._changed(uri)
+
+    def dismiss(self, uri: str, id_: str) -> None:
+        """Take one finding away for as long as its code stays as it is; nothing happens when it has gone already."""
+        if self.findings.dismiss(uri, id_):
+            self._changed(uri)
 
     def report(self, params: types.DocumentDiagnosticParams) -> types.DocumentDiagnosticReport:
         """The answer to a pull: unchanged when the client has this state already."""
@@ -78,6 +82,12 @@ class Diagnostics:
             self._to_publish.add(uri)
             asyncio.get_running_loop().call_soon(self._publish, uri)  # once, after all changes of this notification
 
+    def _changed(self, uri: str) -> None:
+        if self._editor.pulls_diagnostics:
+            spawn(self._editor.refresh_diagnostics())
+        else:
+            self._publish(uri)
+
     def _publish(self, uri: str) -> None:
         self._to_publish.discard(uri)
         if document := self._documents.get(uri):
@@ -94,6 +104,7 @@ def diagnostic(document: Document, finding: Finding) -> types.Diagnostic:
         message=finding.message,
         severity=_SEVERITIES[finding.severity],
         code=finding.category,
+        code_description=types.CodeDescription(f"{CATEGORIES}#{finding.category}"),
         source=SOURCE,
         data={"id": finding.id},
     )

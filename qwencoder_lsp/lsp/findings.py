@@ -26,6 +26,7 @@ class Findings:
 
     def __init__(self) -> None:
         self._files: dict[str, FileFindings] = {}
+        self._dismissed: dict[str, set[tuple[str, str | None]]] = {}
         self._versions = 0
 
     def of(self, uri: str) -> FileFindings:
@@ -45,7 +46,9 @@ class Findings:
         return [f for f in self.of(uri).findings if f.span.start <= span.end and span.start <= f.span.end]
 
     def put(self, uri: str, findings: Iterable[Finding], within: Span | None = None) -> None:
-        """Take the findings of a review of `within`, or of the whole document when it is None, in place of the older ones there."""
+        """Take the findings of a review of `within`, or of the whole document when it is None, in place of the older ones there; but for those that
+        say again what was dismissed."""
+        findings = (f for f in findings if (f.quote, f.replacement) not in self._dismissed.get(uri, ()))
         kept = () if within is None else (f for f in self.of(uri).findings if f.span.end <= within.start or f.span.start >= within.end)
         self._set(uri, tuple(sorted((*kept, *findings), key=lambda f: (f.span.start, f.span.end))))
 
@@ -59,12 +62,13 @@ class Findings:
         return True
 
     def dismiss(self, uri: str, id_: str) -> bool:
-        """Drop one finding. True when it stood."""
-        before = self.of(uri).findings
-        after = tuple(f for f in before if f.id != id_)
-        if after != before:
-            self._set(uri, after)
-        return after != before
+        """Drop one finding, and have no later review of the same code bring it back. True when it stood."""
+        finding = self.get(uri, id_)
+        if finding is None:
+            return False
+        self._dismissed.setdefault(uri, set()).add((finding.quote, finding.replacement))
+        self._set(uri, tuple(f for f in self.of(uri).findings if f.id != id_))
+        return True
 
     def forget(self, uri: str) -> bool:
         """Drop a document's findings. True when there were any."""

@@ -17,7 +17,7 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.lsp import stdio
-from qwencoder_lsp.lsp.actions import EDIT, EXPLAIN, FIX, KINDS, REFACTOR, REVIEW, REVIEW_CHANGES, Actions
+from qwencoder_lsp.lsp.actions import DISMISS, EDIT, EXPLAIN, FIX, KINDS, REFACTOR, REVIEW, REVIEW_CHANGES, Actions
 from qwencoder_lsp.lsp.completion import Completions
 from qwencoder_lsp.lsp.configuration import SECTION, Configuration
 from qwencoder_lsp.lsp.connection import Connection
@@ -291,6 +291,10 @@ def _action_commands(server: Server, actions: Actions, explanations: Explanation
     async def fix(*arguments: Any) -> None:
         await actions.apply(arguments[0] if arguments else None)
 
+    @server.command(DISMISS)
+    def dismiss(*arguments: Any) -> None:
+        actions.dismiss(_text(arguments), _text(arguments[1:]))
+
     @server.command(EXPLAIN)
     async def explain(*arguments: Any) -> None:
         await explanations.explain(*_place(server, arguments), _words(arguments) if len(arguments) > 2 else "")
@@ -306,7 +310,7 @@ def _action_commands(server: Server, actions: Actions, explanations: Explanation
 
 def _text(arguments: tuple[Any, ...]) -> str:
     if not arguments or not isinstance(arguments[0], str):
-        raise JsonRpcInvalidParams("The first argument of this command is a string.")
+        raise JsonRpcInvalidParams("The arguments of this command begin with a string.")
     return arguments[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pygls.uris import to_fs_path
 
 from tests.protocol.windows import URI, Window, between, log_text, window
 
@@ -50,7 +51,8 @@ def actions(w: Window, range_: Any, diagnostics: Any = (), only: list[str] | Non
 
 
 def fixes(w: Window, range_: Any = FOUND, diagnostics: Any = ()) -> list[dict[str, Any]]:
-    return actions(w, range_, diagnostics, only=["quickfix"])
+    found = actions(w, range_, diagnostics, only=["quickfix"])
+    return [action for action in found if not action["title"].startswith("Dismiss: ")]
 
 
 def applied(edits: list[dict[str, Any]], text: str) -> str:
@@ -79,11 +81,34 @@ def test_a_review_pushes_diagnostics_and_their_fix_repairs_the_text(tmp_path: Pa
     assert diagnostic["range"] == FOUND
     assert (diagnostic["source"], diagnostic["code"], diagnostic["severity"]) == ("qwencoder", "logic", 1)
     assert diagnostic["message"] == MESSAGE
+    page, _, section = diagnostic["codeDescription"]["href"].partition("#")
+    assert f"## {section}\n" in Path(to_fs_path(page) or "").read_text("utf-8")
     assert (action["title"], action["kind"], action["tags"]) == (f"Fix: {MESSAGE}", "quickfix", [1])
     assert action["diagnostics"] == [diagnostic]
     assert "edit" not in action
     assert change["textDocument"] == {"uri": URI, "version": 1}
     assert applied(change["edits"], CODE) == CODE.replace(WRONG, RIGHT)
+
+
+@pytest.mark.parametrize("capabilities", [PULLED, PUSHED], ids=["pulled", "pushed"])
+def test_a_dismissed_finding_goes_and_does_not_come_back_with_the_next_review(tmp_path: Path, capabilities: dict[str, Any]) -> None:
+    def shown(w: Window) -> list[Any]:
+        found: list[Any] = pull(w)["items"] if capabilities is PULLED else w.all("textDocument/publishDiagnostics")[-1]["diagnostics"]
+        return found
+
+    with window(tmp_path, REVIEW) as w:
+        w.initialize(capabilities)
+        w.open(CODE)
+        review(w)
+        found = shown(w)
+        (dismissal,) = [action for action in actions(w, FOUND, found, only=["quickfix"]) if action["title"] == f"Dismiss: {MESSAGE}"]
+        w.request("workspace/executeCommand", dismissal["command"])
+        w.request("workspace/executeCommand", dismissal["command"])  # twice is not an error
+        gone = shown(w)
+        review(w)
+        again = shown(w)
+    assert (len(found), gone, again) == (1, [], [])
+    assert dismissal["diagnostics"] == found
 
 
 def test_a_client_that_pulls_is_told_to_pull_and_gets_nothing_pushed(tmp_path: Path) -> None:

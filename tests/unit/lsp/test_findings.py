@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +92,12 @@ def test_findings_are_found_by_place_and_by_id() -> None:
     assert findings.get("u", "gone") is None
     assert findings.dismiss("u", "b")
     assert findings.get("u", "b") is None
+
+
+def test_a_dismissed_finding_does_not_come_back_with_the_next_review_of_the_same_code() -> None:
+    findings = Findings()
+    said, other = replace(finding(0, 3, "a"), quote="x = 1"), replace(finding(10, 13, "b"), quote="y = 1")
+    findings.put("u", [said, other])
+    findings.dismiss("u", "a")
+    findings.put("u", [replace(said, id="c", span=Span(5, 8)), other])
+    assert [f.id for f in findings.of("u").findings] == ["b"]

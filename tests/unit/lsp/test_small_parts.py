@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from qwencoder_lsp.core.text import Span
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import ModelState, Status
-from qwencoder_lsp.lsp import stdio, targets
+from qwencoder_lsp.lsp import diagnostics, stdio, targets
 from qwencoder_lsp.lsp.configuration import leaves
 from qwencoder_lsp.lsp.status import describe
 from qwencoder_lsp.lsp.transport import MAX_MESSAGE, read_message
+from qwencoder_lsp.prompt.review import CATEGORIES
 
 READY = Status(1, "0", 1, 0, "m", "m", models=(ModelState("m", "ready"),))
 
@@ -100,3 +102,8 @@ def test_a_target_survives_the_way_to_the_editor_and_back(target: targets.Target
 def test_data_that_is_no_target_is_refused(data: Any) -> None:
     with pytest.raises(RequestError):
         targets.parse(data)
+
+
+def test_every_category_of_a_finding_is_described() -> None:
+    text = Path(diagnostics.__file__).with_name("categories.md").read_text("utf-8")
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(CATEGORIES)
