@@ -25,18 +25,22 @@ settings.load_profile("qwencoder")
 
 SHARED_MODELS = path_of(find("qwencoder-0.5b")).parent  # of the user, not of a test's home
 
-ALONE = {
-    "model": "model",
-    "clients": "editors",
-    "browser": "editors",
-}  # by folder: one model and one editor at a time, whatever the number of workers
+TOGETHER = {"model": "model", "clients": "editors", "browser": "editors"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With pytest-xdist the tests of one group run in one worker, one after another."""
-    for item in items:
-        if group := ALONE.get(item.path.relative_to(Path(__file__).parent).parts[0]):
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With pytest-xdist: all tests with a model run in one worker, one after another, and all with an editor; the others wherever there is time.
+
+    A scheduler of our own, because `--dist loadgroup` does nothing with pytest 9.2 (xdist 3.8 writes an attribute that is no longer read).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return TOGETHER.get(nodeid.split("/")[1], nodeid)
+
+    return ByFolder(config, log)
 
 
 def _model(name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -43,19 +44,30 @@ def test_cores_beyond_the_wanted_threads_are_there_for_others() -> None:
 
 
 def test_others_are_counted_and_own_work_is_not() -> None:
-    load = ForeignLoad()
-    _spin(WINDOW_S * 2)
-    own = load.poll()
-    if own is None or own > load.cores - 1:
-        pytest.skip(f"other programs use {own} of this machine's {load.cores} cores: one more cannot be told from them")
+    seen = []
+    for _ in range(5):  # other programs come and go between the two measurements
+        seen.append((_foreign(lambda: _spin(WINDOW_S * 2)), _beside_a_busy_program()))
+        if seen[-1][1] > seen[-1][0] + 0.3:
+            return
+    if min(alone for alone, _ in seen) > ForeignLoad().cores - 1:
+        pytest.skip(f"other programs use all cores of this machine: one more cannot be told from them ({seen})")
+    pytest.fail(f"cores used by others while this process computed, and beside a busy program: {seen}")
+
+
+def _beside_a_busy_program() -> float:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
         time.sleep(WINDOW_S)
-        load = ForeignLoad()
-        time.sleep(WINDOW_S * 2)
-        foreign = load.poll()
+        foreign = _foreign(lambda: time.sleep(WINDOW_S * 2))
         other.kill()
+    return foreign
+
+
+def _foreign(doing: Callable[[], None]) -> float:
+    load = ForeignLoad()
+    doing()
+    foreign = load.poll()
     assert foreign is not None
-    assert foreign > own + 0.3
+    return foreign
 
 
 def test_nothing_is_told_before_there_is_something_to_tell() -> None:
