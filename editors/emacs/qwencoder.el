@@ -35,8 +35,11 @@
 (declare-function make-lsp-client "lsp-mode")
 (declare-function lsp-send-execute-command "lsp-mode")
 (declare-function lsp--buffer-uri "lsp-mode")
-(declare-function lsp--range "lsp-mode")
 (declare-function lsp--point-to-position "lsp-mode")
+(declare-function eglot-current-server "eglot")
+(declare-function eglot--pos-to-lsp-position "eglot")
+(declare-function eglot--TextDocumentIdentifier "eglot")
+(declare-function jsonrpc-async-request "jsonrpc")
 
 (defun qwencoder-start ()
   "Start lsp-mode in this buffer where it is installed."
@@ -54,27 +57,48 @@
                     :multi-root t
                     :server-id 'qwencoder)))
 
+;; Both clients convert positions to the encoding that they negotiated; eglot has no public name for that.
+(defun qwencoder--position (pos)
+  "POS as an LSP position."
+  (if (bound-and-true-p lsp-mode)
+      (lsp--point-to-position pos)
+    (eglot--pos-to-lsp-position pos)))
+
 (defun qwencoder--range ()
   "The region, or the cursor, which stands for the function around it, as an LSP range."
-  (if (use-region-p)
-      (lsp--range (lsp--point-to-position (region-beginning)) (lsp--point-to-position (region-end)))
-    (lsp--range (lsp--point-to-position (point)) (lsp--point-to-position (point)))))
+  (let ((begin (if (use-region-p) (region-beginning) (point)))
+        (end (if (use-region-p) (region-end) (point))))
+    (list :start (qwencoder--position begin) :end (qwencoder--position end))))
+
+(defun qwencoder--execute (command &rest arguments)
+  "Have the server run COMMAND for this file with more ARGUMENTS."
+  (cond ((bound-and-true-p lsp-mode)
+         (lsp-send-execute-command command (vconcat (vector (lsp--buffer-uri)) arguments)))
+        ((bound-and-true-p eglot--managed-mode)
+         (jsonrpc-async-request
+          (eglot-current-server) :workspace/executeCommand
+          (list :command command :arguments (vconcat (vector (plist-get (eglot--TextDocumentIdentifier) :uri)) arguments))
+          :success-fn #'ignore
+          :error-fn (lambda (problem) (message "Qwen-Coder: %s" (plist-get problem :message)))
+          :timeout nil)) ; a review takes as long as the file is long
+        (t (user-error "Neither lsp-mode nor eglot serves this buffer: M-x qwencoder-start, or M-x eglot"))))
 
 (defun qwencoder-review ()
-  "Review the file, or the region; findings appear as diagnostics.  With lsp-mode."
+  "Review the file, or the region; findings appear as diagnostics."
   (interactive)
-  (lsp-send-execute-command
-   "qwencoder.review" (if (use-region-p) (vector (lsp--buffer-uri) (qwencoder--range)) (vector (lsp--buffer-uri)))))
+  (if (use-region-p)
+      (qwencoder--execute "qwencoder.review" (qwencoder--range))
+    (qwencoder--execute "qwencoder.review")))
 
 (defun qwencoder-explain ()
-  "Explain the function at the cursor, or the region, in a Markdown file.  With lsp-mode."
+  "Explain the function at the cursor, or the region, in a Markdown file."
   (interactive)
-  (lsp-send-execute-command "qwencoder.explain" (vector (lsp--buffer-uri) (qwencoder--range))))
+  (qwencoder--execute "qwencoder.explain" (qwencoder--range)))
 
 (defun qwencoder-edit (words)
-  "Change the function at the cursor, or the region, as WORDS say.  With lsp-mode."
+  "Change the function at the cursor, or the region, as WORDS say."
   (interactive "sChange: ")
-  (lsp-send-execute-command "qwencoder.edit" (vector (lsp--buffer-uri) (qwencoder--range) words)))
+  (qwencoder--execute "qwencoder.edit" (qwencoder--range) words))
 
 (defun qwencoder-eglot (modes)
   "Have eglot start Qwen-Coder for MODES, in place of the language's own server."

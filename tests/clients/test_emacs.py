@@ -81,18 +81,22 @@ def eglot(emacs: list[str | Path], tmp_path: Path, request: pytest.FixtureReques
 
 
 def command(terminal: Terminal, name: str) -> None:
-    """M-x NAME RET. Only at the prompt is the name typed: what follows C-g at once is thrown away by Emacs, M-x too."""
-
-    def prompted() -> bool:
-        terminal.keys("C-g")  # not a second M-x within a prompt that came late
-        time.sleep(0.1)
-        terminal.keys("M-x")
-        time.sleep(0.3)
-        return terminal.screen().rstrip().splitlines()[-1].startswith("M-x")
-
-    terminal.wait(prompted)
+    """M-x NAME RET."""
+    terminal.keys("M-x")
+    terminal.wait(lambda: last_line(terminal).startswith("M-x"))
     terminal.type(name)
     terminal.keys("Enter")
+
+
+def quit_(terminal: Terminal) -> None:
+    """C-g, to its end: what is typed before that is thrown away, and a second one is an emergency."""
+    terminal.keys("C-g")
+    terminal.wait(lambda: last_line(terminal).startswith("Quit"))
+
+
+def last_line(terminal: Terminal) -> str:
+    """The minibuffer, or the echo area."""
+    return terminal.screen().rstrip().splitlines()[-1]
 
 
 def saved(terminal: Terminal, file: Path, text: str) -> None:
@@ -108,8 +112,7 @@ def ghost(terminal: Terminal) -> None:
     """Type in the second line until the suggestion is on the screen."""
 
     def shown() -> bool:
-        terminal.keys("C-g")
-        time.sleep(0.1)
+        quit_(terminal)
         terminal.keys("M-<", "C-n", "C-e")
         terminal.type(" ")
         terminal.keys("BSpace")
@@ -161,6 +164,16 @@ def test_an_action_of_eglot_is_applied_and_undone_in_one_step(eglot: Terminal, t
     saved(eglot, tmp_path / "project/double.py", scripted.DOUBLE)
 
 
+@pytest.mark.parametrize("eglot", [("review.py", scripted.REVIEWED)], indirect=True)
+def test_a_finding_is_a_diagnostic_of_eglot_and_its_action_fixes_the_file(eglot: Terminal, tmp_path: Path) -> None:
+    eglot.wait("[eglot")
+    command(eglot, "qwencoder-review")
+    eglot.wait(lambda: re.search(r"Flymake\[\d* ?1 ?\d*\]|Flymake\[1 0\]", eglot.screen()))
+    act(eglot, "eglot-code-actions", "Fix:", "C-e", "Left")
+    eglot.wait(scripted.RIGHT)
+    saved(eglot, tmp_path / "project/review.py", scripted.REVIEWED.replace(scripted.WRONG, scripted.RIGHT))
+
+
 @pytest.mark.parametrize("eglot", [("add.py", scripted.ADD)], indirect=True)
 def test_eglot_completes_and_starts_a_killed_server_again(eglot: Terminal, tmp_path: Path) -> None:
     eglot.wait("[eglot")
@@ -180,14 +193,11 @@ def act(terminal: Terminal, name: str, title: str, *to: str) -> None:
     """Choose a code action on the second line."""
 
     def asked() -> bool:
-        terminal.keys("C-g")
-        time.sleep(0.1)
+        quit_(terminal)
         terminal.keys("M-<", "C-n", *to)
-        time.sleep(0.1)
         command(terminal, name)
         time.sleep(0.7)
-        last = terminal.screen().rstrip().splitlines()[-1]
-        return "Select code action" in last or "Pick an action" in last
+        return "Select code action" in last_line(terminal) or "Pick an action" in last_line(terminal)
 
     terminal.wait(asked)
     terminal.type(title)
