@@ -108,7 +108,7 @@ def saved(terminal: Terminal, file: Path, text: str) -> None:
     terminal.wait(same)
 
 
-def ghost(terminal: Terminal) -> None:
+def ghost(terminal: Terminal, seconds: float = 30) -> None:
     """Type in the second line until the suggestion is on the screen."""
 
     def shown() -> bool:
@@ -119,7 +119,7 @@ def ghost(terminal: Terminal) -> None:
         time.sleep(1)
         return "return a + b" in terminal.screen()
 
-    terminal.wait(shown)
+    terminal.wait(shown, seconds)
 
 
 @pytest.mark.parametrize("editor", [("add.py", scripted.ADD)], indirect=True)
@@ -127,6 +127,14 @@ def test_ghost_text_appears_while_typing_and_is_inserted(editor: Terminal, tmp_p
     ghost(editor)
     editor.type("\x1b[27;5;13~")  # C-RET, as terminals with modifyOtherKeys send it
     saved(editor, tmp_path / "project/add.py", "def add(a, b):\n    return a + b\n")
+
+
+@pytest.mark.model
+def test_the_real_model_completes_in_lsp_mode(emacs: list[str | Path], tmp_path: Path, model_15b: Path) -> None:
+    with start(emacs, tmp_path, "add.py", scripted.ADD, model=model_15b) as editor:
+        ghost(editor, 180)
+        editor.type("\x1b[27;5;13~")
+        saved(editor, tmp_path / "project/add.py", "def add(a, b):\n    return a + b\n")
 
 
 @pytest.mark.parametrize("editor", [("double.py", scripted.DOUBLE)], indirect=True)

@@ -61,7 +61,7 @@ def saved(terminal: Terminal, file: Path, text: str) -> None:
     terminal.wait(same)
 
 
-def complete(terminal: Terminal) -> None:
+def complete(terminal: Terminal, seconds: float = 30) -> None:
     """Open the menu at the end of the second line until the model's entry is in it, and take it."""
 
     def offered() -> bool:
@@ -69,7 +69,7 @@ def complete(terminal: Terminal) -> None:
         terminal.keys("C-x")
         return "return a + b" in terminal.screen()
 
-    terminal.wait(offered)
+    terminal.wait(offered, seconds)
     terminal.keys("Tab", "Enter")
 
 
@@ -77,6 +77,13 @@ def complete(terminal: Terminal) -> None:
 def test_the_entry_of_the_menu_is_inserted(editor: Terminal, tmp_path: Path) -> None:
     complete(editor)
     saved(editor, tmp_path / "project/add.py", "def add(a, b):\n    return a + b\n")
+
+
+@pytest.mark.model
+def test_the_real_model_completes_in_the_menu(helix: Path, tmp_path: Path, model_15b: Path) -> None:
+    with start(helix, tmp_path, "add.py", scripted.ADD, model_15b) as editor:
+        complete(editor, 180)
+        saved(editor, tmp_path / "project/add.py", "def add(a, b):\n    return a + b\n")
 
 
 @pytest.mark.parametrize("editor", [("double.py", scripted.DOUBLE)], indirect=True)
@@ -105,7 +112,7 @@ def choose(terminal: Terminal, title: str, to: tuple[str, ...] = ("j",)) -> None
         return title in terminal.screen()
 
     terminal.wait(opened)
-    rows = [line for line in terminal.screen().splitlines() if "Qwen-Coder" in line or "Fix: " in line]
+    rows = [line for line in terminal.screen().splitlines() if any(word in line for word in ("Qwen-Coder", "Fix: ", "Dismiss: "))]
     assert any(title in row for row in rows), rows
     for _ in range(next(number for number, row in enumerate(rows) if title in row)):
         terminal.keys("Down")
