@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from qwencoder_lsp.editors.configurations import PLANS
 
+TYPING_S = float(os.environ.get("QWENCODER_TEST_TYPING_S", "6"))
+"""For how long each editor is typed in, where a test looks for errors in its log."""
 SERVER = [sys.executable, "-m", "qwencoder_lsp.cli", "--stdio"]
 
 WRONG, RIGHT = "return items[1]", "return items[0]"

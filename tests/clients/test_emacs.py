@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -195,6 +196,50 @@ def test_eglot_completes_and_starts_a_killed_server_again(eglot: Terminal, tmp_p
 
     eglot.wait(completed)
     saved(eglot, tmp_path / "project/add.py", "def add(a, b):\n    return a + b\n")
+
+
+@pytest.mark.parametrize("editor", [("written.py", "\n")], indirect=True)
+def test_typing_for_a_while_leaves_no_error_of_lsp_mode(editor: Terminal, tmp_path: Path) -> None:
+    editor.wait(lambda: re.search(r"LSP\[qwencoder:\d+\]", editor.screen()))
+    type_for_a_while(editor)
+    assert errors(editor, tmp_path) == []
+
+
+@pytest.mark.parametrize("eglot", [("written.py", "\n")], indirect=True)
+def test_typing_for_a_while_leaves_no_error_of_eglot(eglot: Terminal, tmp_path: Path) -> None:
+    eglot.wait("[eglot")
+    type_for_a_while(eglot)
+    assert errors(eglot, tmp_path) == []
+
+
+def type_for_a_while(terminal: Terminal) -> None:
+    """Write functions, and take suggestions, undo and complete in turn."""
+    end, numbers = time.monotonic() + scripted.TYPING_S, itertools.count()
+    while time.monotonic() < end:
+        number = next(numbers)
+        terminal.keys("M->")
+        terminal.type(f"def f{number}(a, b):\r")
+        terminal.type("x = a + b")
+        time.sleep(0.15)
+        terminal.keys(*[("C-M-i",), ("C-_",), ("BSpace", "BSpace"), ("M-b", "C-k"), ("M-<",)][number % 5])
+        time.sleep(0.05)
+        quit_(terminal)
+        terminal.keys("M->")
+        terminal.type("\r")
+
+
+def errors(terminal: Terminal, home: Path) -> list[str]:
+    """The lines of Emacs's messages that speak of an error or a warning."""
+    terminal.keys("M-:")
+    terminal.wait(lambda: last_line(terminal).startswith("Eval:"))
+    terminal.type(f'(with-current-buffer "*Messages*" (write-region nil nil "{home}/messages"))')
+    terminal.keys("Enter")
+    terminal.wait((home / "messages").exists)
+    time.sleep(0.2)
+    lines = (home / "messages").read_text("utf-8").splitlines()
+    assert lines
+    bad = [line for line in lines if re.search("error|warning|failed", line, re.IGNORECASE)]
+    return [line for line in bad if ".el: Warning:" not in line]  # of lsp-mode's own source
 
 
 def act(terminal: Terminal, name: str, title: str, *to: str) -> None:

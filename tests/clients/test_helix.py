@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -134,3 +135,20 @@ def test_a_killed_server_works_again_after_a_restart_and_typing_leaves_no_error(
     editor.wait(lambda: (tmp_path / "project/add.py").read_text().count("def f") == 10)
     log = (tmp_path / "helix.log").read_text() if (tmp_path / "helix.log").exists() else ""
     assert [line for line in log.splitlines() if "panic" in line.lower()] == []
+
+
+@pytest.mark.parametrize("editor", [("written.py", "\n")], indirect=True)
+def test_typing_for_a_while_leaves_no_error_in_the_log(editor: Terminal, tmp_path: Path) -> None:
+    end, numbers = time.monotonic() + scripted.TYPING_S, itertools.count()
+    while time.monotonic() < end:
+        number = next(numbers)
+        editor.keys("Escape", "g", "e", "o")
+        editor.type(f"def f{number}(a, b):\r")
+        editor.type("x = a + b")
+        time.sleep(0.1)
+        editor.keys(*[("C-x", "Tab"), ("C-x", "C-n", "C-p"), ("Escape", "u"), ("BSpace", "BSpace"), ("C-w",)][number % 5])
+    editor.keys("Escape")
+    editor.type(":write\r")
+    editor.wait(lambda: "def f" in (tmp_path / "project/written.py").read_text())
+    log = (tmp_path / "helix.log").read_text() if (tmp_path / "helix.log").exists() else ""
+    assert [line for line in log.splitlines() if "[ERROR]" in line or "panic" in line.lower()] == []

@@ -20,6 +20,7 @@ import pytest
 import qwencoder_lsp
 from tests.clients import vscode
 from tests.clients.installing import Unavailable
+from tests.clients.scripted import TYPING_S
 from tests.protocol.test_lsp_gateway import tiny_catalogue
 from tests.protocol.windows import end_gateway
 
@@ -102,6 +103,13 @@ def test_fast_typing_after_an_emoji_then_tab_gives_the_text_on_disk(server: vsco
     assert report["ghosts"] == ["+ name"]
     assert file.read_bytes().decode() == "# greeting\nword = '😀é' + name"
     print(f"\nlast key to ghost text in VS Code: {report['waits'][0]:.0f} ms")
+
+
+def test_typing_for_a_while_leaves_no_error_in_the_log(server: vscode.CodeServer) -> None:
+    file = write(server, "typing.py", "\n")
+    server.session(file, [READY, END, {"typing": TYPING_S}, {"save": True}], TYPING_S + 120)
+    assert file.read_text("utf-8").count("def f") > TYPING_S / 4
+    assert server.complaints() == []
 
 
 def test_several_lines_in_a_crlf_file_keep_its_line_endings(server: vscode.CodeServer) -> None:

@@ -1,6 +1,7 @@
 // Replays steps in VS Code's web page and prints a JSON report. Input (stdin): {playwright, chromium, url, screenshot, steps}.
 //
 // Steps: {type: text}         keys without pauses
+//        {typing: seconds}    write functions for so long, and accept, dismiss, walk and undo in turn
 //        {press: key}         one key, such as "Tab" or "Control+End"
 //        {save: true}         save, and wait until the editor's tab is no longer marked as changed
 //        {ghost: true}        wait for ghost text; reported in `ghosts`, with the milliseconds since the last key in `waits`
@@ -37,6 +38,20 @@ const actions = {
   async type(text) {
     await page.keyboard.type(text);
     lastKey = performance.now();
+  },
+  async typing(seconds) {
+    const turns = ['Tab', 'Control+ArrowRight', 'Escape', 'Alt+]', 'Backspace', 'Control+Z'];
+    const end = performance.now() + 1000 * seconds;
+    for (let number = 0; performance.now() < end; number++) {
+      await page.keyboard.type(`def f${number}(a, b):\nx = a + b`, { delay: 20 });
+      await page.waitForTimeout(150);
+      await page.keyboard.press(turns[number % turns.length]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Control+End');
+      await page.keyboard.type('\n');
+      await page.keyboard.press('Shift+Home');
+      await page.keyboard.press('Delete');
+    }
   },
   async press(key) {
     await page.keyboard.press(key);
