@@ -208,6 +208,24 @@ def test_the_status_item_shows_loading_and_ready(server: vscode.CodeServer) -> N
     (server.home / "script.json").write_text(json.dumps(SCRIPT))
 
 
+def test_the_status_item_shows_an_engine_that_fails_and_that_it_works_again(server: vscode.CodeServer) -> None:
+    end_gateway(server.home)
+    (server.home / "script.json").write_text("damaged")
+    file = write(server, "fails.py", "# greeting\n")
+    picture = {"shotOfStatus": str(server.pictures / "status-error.png")}
+    repaired = {"write": [str(server.home / "script.json"), json.dumps(SCRIPT)]}
+    fails: list[Step] = [READY, END, {"type": "a = b "}, {"status": "error"}, picture]
+    works: list[Step] = [
+        repaired,
+        {"command": "Restart the language server"},
+        READY,
+        {"press": "Backspace"},
+        {"press": "Space"},
+        {"ghost": True},
+    ]
+    server.session(file, [*fails, *works])
+
+
 def test_nothing_in_the_log_of_the_extension_complains(server: vscode.CodeServer) -> None:
     killed = "Server process exited with signal SIGKILL."  # by a test
     assert [line for line in server.complaints() if not line.endswith(killed)] == []
