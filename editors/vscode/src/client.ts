@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { ConfigurationParams, LanguageClient, ShowDocumentParams, Trace } from 'vscode-languageclient/node';
+import { CloseAction, ConfigurationParams, LanguageClient, ShowDocumentParams, Trace } from 'vscode-languageclient/node';
 import { ServerCommand } from './locate';
 import { isServerPage, showPage } from './pages';
 import { explicitSettings, mayComplete } from './settings';
@@ -7,14 +7,15 @@ import { explicitSettings, mayComplete } from './settings';
 /**
  * A client of the language server, not yet started.
  * keys: the settings that the server knows. cwd: not the workspace, whose files must not be taken for programs or modules.
- * onAnswer: called after each answer to a request for ghost text.
+ * answered: called after each answer to a request for ghost text. wanted: whether the client is still the window's, so that its server is started
+ * again when it ends.
  */
 export function createClient(
   command: ServerCommand,
   cwd: string,
   keys: readonly string[],
   log: vscode.LogOutputChannel,
-  onAnswer: () => void,
+  { answered, wanted }: { answered: () => void; wanted: () => boolean },
 ): LanguageClient {
   const client: LanguageClient = new LanguageClient('qwencoder', 'Qwen-Coder', { command: command.program, args: command.args, options: { cwd } }, {
     documentSelector: [{ scheme: 'file' }, { scheme: 'untitled' }],
@@ -22,7 +23,7 @@ export function createClient(
     errorHandler: {
       error: (error, message, count) => restarts.error(error, message, count),
       // A restart is shown in the status bar; only the end of the attempts is worth a message.
-      closed: async () => ({ handled: true, ...(await restarts.closed()) }),
+      closed: async () => ({ handled: true, ...(wanted() ? await restarts.closed() : { action: CloseAction.DoNotRestart }) }),
     },
     middleware: {
       provideInlineCompletionItems: async (document, position, context, token, next) => {
@@ -33,7 +34,7 @@ export function createClient(
         try {
           return await next(document, position, context, token);
         } finally {
-          onAnswer();
+          answered();
         }
       },
       provideCompletionItem: (document, position, context, token, next) =>

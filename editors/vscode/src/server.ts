@@ -22,6 +22,8 @@ export type ServerState =
   | { kind: 'running'; report: Report | undefined };
 
 const REFRESH_MS = 300;
+const ABANDON_MS = 100;
+const START_MS = 60_000; // a slow disk with a cold cache takes some seconds
 
 /** The language server of this window: found, started, started again, asked. `onDidChange` fires with each new state. */
 export class Server implements vscode.Disposable {
@@ -30,6 +32,7 @@ export class Server implements vscode.Disposable {
   private client: LanguageClient | undefined;
   private current: ServerState = { kind: 'starting' };
   private last: Promise<void> = Promise.resolve();
+  private turn = 0;
   private refresh: NodeJS.Timeout | undefined;
 
   constructor(
@@ -41,16 +44,24 @@ export class Server implements vscode.Disposable {
     return this.current;
   }
 
-  /** Stop the server if it runs, and start it as the settings say now. One call after the other: a client that starts cannot be stopped. */
+  /** Stop the server if it runs, and start it as the settings say now. One call after the other, but not after a server that does not answer. */
   restart(): Promise<void> {
+    if (this.client && !this.client.isRunning()) {
+      this.abandon(this.client);
+    }
+    const turn = ++this.turn;
     return (this.last = this.last.then(async () => {
       await this.end();
-      await this.start();
+      await this.start(() => turn === this.turn);
     }));
   }
 
   /** Stop the server. */
   async stop(): Promise<void> {
+    if (this.client && !this.client.isRunning()) {
+      this.abandon(this.client);
+    }
+    this.turn++;
     await this.last;
     await this.end();
   }
@@ -82,7 +93,8 @@ export class Server implements vscode.Disposable {
     return undefined;
   }
 
-  private async start(): Promise<void> {
+  /** latest: whether no other start was asked for meanwhile; that one finds what the settings say then. */
+  private async start(latest: () => boolean): Promise<void> {
     const command = locateServer(this.context);
     if (typeof command === 'string') {
       this.log.info(`${command} was not found.`);
@@ -91,16 +103,44 @@ export class Server implements vscode.Disposable {
     }
     const cwd = this.context.globalStorageUri.fsPath;
     await fs.mkdir(cwd, { recursive: true });
+    if (!latest()) {
+      return;
+    }
     this.log.info(`Starting ${command.program}`);
-    const client = createClient(command, cwd, declaredKeys(this.context.extension.packageJSON), this.log, () => this.refreshSoon());
+    const client: LanguageClient = createClient(command, cwd, declaredKeys(this.context.extension.packageJSON), this.log, {
+      answered: () => this.refreshSoon(),
+      wanted: () => this.client === client,
+    });
     this.client = client;
     client.onDidChangeState(change => this.client === client && this.connection(change.newState));
     client.onNotification('qwencoder/status', (report: Report) => this.become({ kind: 'running', report }));
     client.onNotification('didChangeStatus', () => undefined); // the same in the words of Copilot's server
+    const late = setTimeout(() => {
+      if (this.client === client && this.current.kind === 'starting') {
+        this.become({ kind: 'failed', why: `${command.program} was started and has not answered for ${START_MS / 1000} s.` });
+      }
+    }, START_MS);
     try {
       await client.start();
     } catch (error) {
-      this.become({ kind: 'failed', why: error instanceof Error ? error.message : String(error) });
+      if (this.client === client) {
+        this.become({ kind: 'failed', why: error instanceof Error ? error.message : String(error) });
+      }
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  /** End a client that waits for its server's first answer: it cannot be stopped, but its pipes can be closed. */
+  private abandon(client: LanguageClient): void {
+    this.client = this.client === client ? undefined : this.client;
+    const process = client.serverProcess;
+    if (process) {
+      process.stdin?.destroy();
+      process.stdout?.destroy();
+      process.kill('SIGKILL');
+    } else if (client.needsStop()) {
+      setTimeout(() => this.abandon(client), ABANDON_MS); // it is just about to start its server
     }
   }
 
