@@ -77,6 +77,7 @@ batch_commands.command("run", epilog="Example: qwencoder-lsp batch run questions
 model_commands.command("list", epilog="Example: qwencoder-lsp models list")(models.list_models)
 model_commands.command("pull", epilog="Example: qwencoder-lsp models pull qwencoder-1.5b")(models.pull)
 model_commands.command("remove", epilog="Example: qwencoder-lsp models remove qwencoder-0.5b")(models.remove)
+model_commands.command("add", epilog="Example: qwencoder-lsp models add ~/models/mine-q6_k.gguf")(models.add)
 model_commands.command("prune", epilog="Example: qwencoder-lsp models prune --dry-run")(models.prune)
 model_commands.command("verify", epilog="Example: qwencoder-lsp models verify")(models.verify)
 adapter_commands.command("list", epilog="Example: qwencoder-lsp adapters list")(adapters.list_adapters)

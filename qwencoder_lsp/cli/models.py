@@ -1,4 +1,4 @@
-"""models list, pull, path, remove, prune, verify."""
+"""models list, pull, add, path, remove, prune, verify."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from qwencoder_lsp import paths
 from qwencoder_lsp.cli.options import Json, settings, with_gateway
 from qwencoder_lsp.errors import GatewayError, LicenceNotAccepted, ModelError, QwencoderError
 from qwencoder_lsp.gateway.client import GatewayClient
-from qwencoder_lsp.models import catalogue, store
+from qwencoder_lsp.models import catalogue, own, store
 from qwencoder_lsp.models.catalogue import ModelEntry
 from qwencoder_lsp.models.progress import PullProgress
 from qwencoder_lsp.models.pull import check_licence
@@ -100,6 +101,18 @@ def fetch(name: str, source: str, accept: str = "") -> str:
     else:
         console.print(f"{entry.title} is installed and its SHA-256 is right: {where}", markup=False, soft_wrap=True)
     return str(where)
+
+
+def add(
+    file: Annotated[Path, typer.Argument(help="A model in GGUF format. It stays where it is.")],
+    name: Annotated[str, typer.Option(help="Its name here; otherwise one made of the file's.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Give a GGUF file of your own a name, so that editors and requests can choose it."""
+    entry = own.add(file, name)
+    print(
+        json.dumps({"model_name": entry.name}) if as_json else f"{entry.name} can be chosen now: model.completion, model.chat, or a request's model."
+    )
 
 
 def _accepted(entry: ModelEntry, accept: str, console: Console) -> str:

@@ -6,6 +6,7 @@ In: the wish for a model. Out: a question with the model's size and licence, the
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -67,6 +68,16 @@ class Downloads:
                 self._board.update(await client.status())
         except QwencoderError as error:
             self._editor.show_error(error)
+
+    def add(self, file: str) -> str | None:
+        """The name that a GGUF file of the user's has from now on; None, after telling the user, when it can have none."""
+        from qwencoder_lsp.models import own
+
+        try:
+            return own.add(Path(file)).name
+        except QwencoderError as error:
+            self._editor.show_error(error)
+            return None
 
     async def _offer(self) -> None:
         settings = await self._configuration.settings()

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from qwencoder_lsp.gateway.protocol import Status
     from qwencoder_lsp.settings import Settings
 
-DOWNLOAD = "qwencoder.downloadModel"
+DOWNLOAD, ADD = "qwencoder.downloadModel", "qwencoder.addModel"
 PROJECT_SETTINGS = ".qwencoder.toml"
 # Only "." opens the menu: after "(", ":" or "{" people press Enter for a new line, and an open menu would take that as its choice.
 TRIGGERS = ["."]
@@ -263,6 +263,10 @@ def _completion_commands(server: Server, completions: Completions, downloads: Do
     @server.command(DOWNLOAD)
     async def download(*arguments: Any) -> None:
         await downloads.download(_text(arguments) if arguments else None)
+
+    @server.command(ADD)
+    def add(*arguments: Any) -> str | None:
+        return downloads.add(_text(arguments))
 
 
 def _review_commands(server: Server, editor: Editor, reviews: Reviews) -> None:

@@ -240,6 +240,14 @@ def test_a_model_is_verified_byte_by_byte(home: Path) -> None:
     assert (missing.returncode, "not installed" in missing.stdout) == (1, True)
 
 
+def test_a_file_of_ones_own_is_added_under_a_name(home: Path) -> None:
+    (home / "mine.gguf").write_bytes(b"GGUF" + bytes(10))
+    assert json.loads(cli("models", "add", str(home / "mine.gguf"), "--json").stdout) == {"model_name": "mine"}
+    assert cli("models", "path", "mine").stdout.strip() == str(home / "mine.gguf")
+    refused = cli("models", "add", str(home / "none.gguf"))
+    assert (refused.returncode, "cannot be read" in refused.stderr) == (1, True)
+
+
 def test_a_model_is_removed_once(home: Path) -> None:
     target = install(home, b"GGUF and more")
     done = cli("models", "remove", "mine", "--json")

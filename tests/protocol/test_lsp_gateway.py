@@ -218,6 +218,17 @@ def test_an_unknown_model_is_refused_with_the_names_that_there_are(tmp_path: Pat
     assert "Did you mean qwencoder-1.5b?" in shown["message"]
 
 
+def test_a_model_file_of_the_users_gets_a_name_that_the_editor_may_set(tmp_path: Path) -> None:
+    (tmp_path / "Mine.gguf").write_bytes(b"GGUF" + bytes(10))
+    with window(tmp_path) as w:
+        w.initialize()
+        add = {"command": "qwencoder.addModel", "arguments": [str(tmp_path / "Mine.gguf")]}
+        assert w.request("workspace/executeCommand", add) == "mine"
+        assert "mine" in [model["name"] for model in w.request("qwencoder/models")]
+        assert w.request("workspace/executeCommand", {**add, "arguments": [str(tmp_path / "none.gguf")]}) is None
+        assert "cannot be read" in w.notification("window/showMessage")["message"]
+
+
 def test_after_the_gateway_was_killed_the_next_request_works(tmp_path: Path) -> None:
     with window(tmp_path, {"default": "1"}) as w:
         w.initialize()

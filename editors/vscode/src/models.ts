@@ -37,7 +37,7 @@ export async function chooseModel(server: Server): Promise<void> {
     { label: 'A GGUF file…', description: 'on this machine' },
   ];
   const choice = await vscode.window.showQuickPick(choices, { title: `Qwen-Coder: model for ${use.label.toLowerCase()}`, matchOnDescription: true });
-  const value = choice && (choice.model ? await available(server, choice.model) : (choice.value ?? (await chooseFile())));
+  const value = choice && (choice.model ? await available(server, choice.model) : (choice.value ?? (await chooseFile(server))));
   if (value) {
     for (const key of use.keys) {
       await setForUser(key, value);
@@ -94,9 +94,10 @@ async function available(server: Server, model: Model): Promise<string | undefin
   return now?.find(other => other.name === model.name && other.state === 'installed')?.name;
 }
 
-async function chooseFile(): Promise<string | undefined> {
+/** The name under which the server knows a file that the user chooses: a path is not taken from an editor's settings, which a workspace may write. */
+async function chooseFile(server: Server): Promise<string | undefined> {
   const files = await vscode.window.showOpenDialog({ title: 'A model in GGUF format', filters: { GGUF: ['gguf'] }, canSelectMany: false });
-  return files?.[0]?.fsPath;
+  return files?.[0] && ((await server.command<string | null>('qwencoder.addModel', [files[0].fsPath])) ?? undefined);
 }
 
 function size(model: Model): string {
