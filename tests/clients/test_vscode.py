@@ -134,6 +134,23 @@ def test_a_workspace_sets_what_a_project_may_and_a_changed_setting_counts_at_onc
     assert not started.exists()
 
 
+def test_a_lens_above_a_function_explains_it(server: vscode.CodeServer) -> None:
+    folder = server.home / "lenses"
+    (folder / ".vscode").mkdir(parents=True)
+    (folder / ".vscode/settings.json").write_text('{"qwencoder.review.lenses": true}')
+    (folder / "first.py").write_text(CODE)
+    server.session(folder / "first.py", [READY, {"lens": "Explain"}, {"shows": "the second"}])
+
+
+def test_a_model_is_chosen_by_name(server: vscode.CodeServer) -> None:
+    models: list[Step] = [{"command": "Choose a model"}, {"pick": "Both"}, {"wait": 1000}, {"shot": "/tmp/scratch/pics/both.png"}, {"pick": "auto"}]
+    chosen: list[Step] = [READY, *models, {"diskHas": [str(server.user_settings), '"qwencoder.model.chat": "auto"']}]
+    server.session(write(server, "choose.py", ""), chosen)
+    saved = json.loads(server.user_settings.read_text())
+    assert (saved["qwencoder.model.completion"], saved["qwencoder.model.chat"]) == ("auto", "auto")
+    server.user_settings.write_text(server.settings())
+
+
 def test_a_word_of_a_suggestion_the_next_one_and_none(server: vscode.CodeServer) -> None:
     file = write(server, "words.py", "# words\n")
     word: list[Step] = [READY, END, {"type": "x = "}, {"ghost": True}, {"press": "Control+ArrowRight"}, {"anotherGhost": True}]
@@ -145,13 +162,14 @@ def test_a_word_of_a_suggestion_the_next_one_and_none(server: vscode.CodeServer)
     assert file.read_text() == "# words\nx = "
 
 
-def test_completion_is_switched_off_and_on_everywhere_and_for_a_language(server: vscode.CodeServer) -> None:
+def test_completion_is_switched_off_and_on_everywhere_for_a_language_and_in_a_workspace(server: vscode.CodeServer) -> None:
     file = write(server, "switched.py", "# switched\n")
     steps: list[Step] = [READY, END]
-    for title in ("Switch completion on or off everywhere", "Switch completion on or off for this language"):
+    for where in ("everywhere", "for this language", "in this workspace"):
+        title = f"Switch completion on or off {where}"
         off: list[Step] = [{"command": title}, {"status": "switched off"}, {"type": "x"}, {"noGhost": 600}]
         steps += [*off, {"command": title}, READY, {"press": "Backspace"}, {"ghost": True}, {"press": "Escape"}]
-    assert server.session(file, steps)["ghosts"] == ["on = 1"] * 2
+    assert server.session(file, steps)["ghosts"] == ["on = 1"] * 3
     saved = json.loads(server.user_settings.read_text())
     assert (saved["qwencoder.completion.enabled"], saved["[python]"]) == (True, {"qwencoder.completion.enabled": True})
 

@@ -13,9 +13,11 @@
 //        {pick: text}         choose the row with this text in the quick pick or in the list of actions
 //        {answer: text}       type into the input box, and Enter
 //        {button: text}       press a button of a dialogue or notification
+//        {lens: text}         press a lens above a function
 //        {shows: text}        wait until the page, or a page inside it, shows this text
 //        {squiggles: bool}    wait until problems are marked in the editor, or none are
 //        {write: [path, text]}, {disk: [path, text]}   write a file; wait until a file has this text
+//        {diskHas: [path, text]}   wait until the text is in a file
 //        {kill: path}         SIGKILL for the process whose id is in this file
 //        {shot: path}, {shotOfStatus: path}            a picture of the page, or of its status bar's right half
 //        {wait: ms}           only before pictures, for animations
@@ -90,6 +92,9 @@ const actions = {
   async button(text) {
     await page.locator('.monaco-dialog-box .monaco-button, .notifications-toasts .monaco-button').filter({ hasText: text }).first().click();
   },
+  async lens(text) {
+    await page.locator('.codelens-decoration a').filter({ hasText: text }).first().click();
+  },
   async shows(text) {
     await until(async () => {
       for (const frame of page.frames()) {
@@ -108,6 +113,9 @@ const actions = {
   },
   async disk([path, text]) {
     await until(() => readFileSync(path, 'utf8') === text);
+  },
+  async diskHas([path, text]) {
+    await until(() => readFileSync(path, 'utf8').includes(text));
   },
   kill(path) {
     process.kill(Number(readFileSync(path, 'utf8')), 'SIGKILL');

@@ -49,7 +49,14 @@ export function declaredKeys(packageJson: { contributes: { configuration: { prop
 /** Whether a document's language allows completion; `automatic` asks for ghost text while typing. */
 export function mayComplete(document: vscode.TextDocument, automatic: boolean): boolean {
   const configuration = vscode.workspace.getConfiguration(SECTION, document);
-  return configuration.get(ENABLED, true) && (!automatic || configuration.get(AUTOMATIC, true));
+  return enabled(configuration) && (!automatic || configuration.get(AUTOMATIC, true));
+}
+
+/** What the nearest place says, there for the language before in general. VS Code itself lets the user's setting for a language outdo a workspace. */
+function enabled(configuration: vscode.WorkspaceConfiguration): boolean {
+  const layers = configuration.inspect<boolean>(ENABLED);
+  const folder = layers?.workspaceFolderLanguageValue ?? layers?.workspaceFolderValue;
+  return folder ?? layers?.workspaceLanguageValue ?? layers?.workspaceValue ?? layers?.globalLanguageValue ?? layers?.globalValue ?? true;
 }
 
 /** Set a setting of the user for this machine. */
@@ -61,7 +68,8 @@ export async function setForUser(key: string, value: unknown): Promise<void> {
 export async function switchCompletion(where: 'everywhere' | 'workspace' | { language: string }): Promise<boolean> {
   if (typeof where === 'object') {
     const configuration = vscode.workspace.getConfiguration(SECTION, { languageId: where.language });
-    const on = !configuration.get(ENABLED, true);
+    const layers = configuration.inspect<boolean>(ENABLED);
+    const on = !(layers?.globalLanguageValue ?? layers?.globalValue ?? true);
     await configuration.update(ENABLED, on, vscode.ConfigurationTarget.Global, true);
     return on;
   }
