@@ -143,12 +143,15 @@ def test_a_lens_above_a_function_explains_it(server: vscode.CodeServer) -> None:
 
 
 def test_a_model_is_chosen_by_name(server: vscode.CodeServer) -> None:
-    models: list[Step] = [{"command": "Choose a model"}, {"pick": "Both"}, {"wait": 1000}, {"shot": "/tmp/scratch/pics/both.png"}, {"pick": "auto"}]
-    chosen: list[Step] = [READY, *models, {"diskHas": [str(server.user_settings), '"qwencoder.model.chat": "auto"']}]
-    server.session(write(server, "choose.py", ""), chosen)
-    saved = json.loads(server.user_settings.read_text())
-    assert (saved["qwencoder.model.completion"], saved["qwencoder.model.chat"]) == ("auto", "auto")
-    server.user_settings.write_text(server.settings())
+    file, catalogue = server.home / "mine.gguf", server.home / "config/models/mine.toml"
+    file.write_bytes(b"GGUF" + bytes(10))
+    catalogue.parent.mkdir(parents=True)
+    catalogue.write_text(f'name = "mine"\nroles = ["completion", "chat"]\n[[quantisations]]\nname = "Q4"\nfiles = [{{ path = "{file}" }}]\n')
+    choose: list[Step] = [READY, {"command": "Choose a model"}, {"pick": "Chat"}, {"pick": "mine"}]
+    machine = server.home / "data/Machine/settings.json"  # VS Code keeps there what is for one machine alone
+    server.session(write(server, "choose.py", ""), [*choose, {"diskHas": [str(machine), '"qwencoder.model.chat": "mine"']}])
+    machine.unlink()
+    catalogue.unlink()
 
 
 def test_a_word_of_a_suggestion_the_next_one_and_none(server: vscode.CodeServer) -> None:

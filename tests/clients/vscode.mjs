@@ -21,7 +21,7 @@
 //        {kill: path}         SIGKILL for the process whose id is in this file
 //        {shot: path}, {shotOfStatus: path}            a picture of the page, or of its status bar's right half
 //        {wait: ms}           only before pictures, for animations
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const TIMEOUT = 45_000;
@@ -115,7 +115,7 @@ const actions = {
     await until(() => readFileSync(path, 'utf8') === text);
   },
   async diskHas([path, text]) {
-    await until(() => readFileSync(path, 'utf8').includes(text));
+    await until(() => existsSync(path) && readFileSync(path, 'utf8').includes(text));
   },
   kill(path) {
     process.kill(Number(readFileSync(path, 'utf8')), 'SIGKILL');
