@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import subprocess
@@ -50,7 +51,12 @@ class Terminal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        children = psutil.Process(self._server).children(recursive=True)
         self._tmux("kill-server")
+        _, alive = psutil.wait_procs(children, timeout=5)
+        for process in alive:  # an Emacs in a loop of errors does not end when its terminal goes
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def keys(self, *names: str) -> None:
         """Press keys by tmux's names ("C-x", "M-Right", "Enter", "u")."""
