@@ -36,7 +36,8 @@ REVIEW_KIND = "source.qwencoder.review"  # in VS Code's "Source Action" menu, no
 FIX_ALL_KIND = "source.qwencoder.fixAll"  # not source.fixAll: editors run that when a file is saved
 REFACTOR_KIND = "refactor.rewrite.qwencoder"
 SELECTION_KIND, EXPLAIN_KIND, TESTS_KIND = "qwencoder.review", "qwencoder.explain", "qwencoder.tests"
-KINDS = (types.CodeActionKind.QuickFix, REFACTOR_KIND, REVIEW_KIND, FIX_ALL_KIND, SELECTION_KIND, EXPLAIN_KIND, TESTS_KIND)
+DISMISS_KIND = "qwencoder.dismiss"  # not a quick fix: editors apply the only one there is without a menu
+KINDS = (types.CodeActionKind.QuickFix, REFACTOR_KIND, REVIEW_KIND, FIX_ALL_KIND, SELECTION_KIND, EXPLAIN_KIND, TESTS_KIND, DISMISS_KIND)
 TITLE = 80
 FOREIGN = 5  # diagnostics of other servers that get an action; more would bury the editor's own menu
 ALL = 30  # diagnostics of other servers that "fix all" takes on
@@ -113,7 +114,7 @@ class Actions:
             shown = [d for d in params.context.diagnostics if isinstance(d.data, dict) and d.data.get("id") == finding.id]
             fixes.append(self._action(f"Fix: {finding.message}", types.CodeActionKind.QuickFix, FindingTarget(document.uri, finding.id), shown))
             title = f"Dismiss: {finding.message}"
-            dismissals.append(_command_action(title, types.CodeActionKind.QuickFix, DISMISS, [document.uri, finding.id], shown))
+            dismissals.append(_command_action(title, DISMISS_KIND, DISMISS, [document.uri, finding.id], shown))
         return [*fixes, *dismissals]
 
     def _foreign_fixes(self, document: Document, params: types.CodeActionParams) -> Sequence[types.CodeAction]:
@@ -191,9 +192,7 @@ def message_of(shown: types.Diagnostic) -> str:
     return shown.message if isinstance(shown.message, str) else shown.message.value
 
 
-def _command_action(
-    title: str, kind: types.CodeActionKind | str, command: str, arguments: list[Any], shown: Sequence[types.Diagnostic] | None = None
-) -> types.CodeAction:
+def _command_action(title: str, kind: str, command: str, arguments: list[Any], shown: Sequence[types.Diagnostic] | None = None) -> types.CodeAction:
     line = _short(title)
     return types.CodeAction(title=line, kind=kind, diagnostics=shown, command=types.Command(title=line, command=command, arguments=arguments))
 

@@ -97,7 +97,7 @@ def quit_(terminal: Terminal) -> None:
 
 def last_line(terminal: Terminal) -> str:
     """The minibuffer, or the echo area."""
-    return terminal.screen().rstrip().splitlines()[-1]
+    return terminal.screen().rstrip().rpartition("\n")[2]
 
 
 def saved(terminal: Terminal, file: Path, text: str) -> None:

@@ -51,8 +51,7 @@ def actions(w: Window, range_: Any, diagnostics: Any = (), only: list[str] | Non
 
 
 def fixes(w: Window, range_: Any = FOUND, diagnostics: Any = ()) -> list[dict[str, Any]]:
-    found = actions(w, range_, diagnostics, only=["quickfix"])
-    return [action for action in found if not action["title"].startswith("Dismiss: ")]
+    return actions(w, range_, diagnostics, only=["quickfix"])
 
 
 def applied(edits: list[dict[str, Any]], text: str) -> str:
@@ -101,14 +100,14 @@ def test_a_dismissed_finding_goes_and_does_not_come_back_with_the_next_review(tm
         w.open(CODE)
         review(w)
         found = shown(w)
-        (dismissal,) = [action for action in actions(w, FOUND, found, only=["quickfix"]) if action["title"] == f"Dismiss: {MESSAGE}"]
+        (dismissal,) = actions(w, FOUND, found, only=["qwencoder.dismiss"])
         w.request("workspace/executeCommand", dismissal["command"])
         w.request("workspace/executeCommand", dismissal["command"])  # twice is not an error
         gone = shown(w)
         review(w)
         again = shown(w)
     assert (len(found), gone, again) == (1, [], [])
-    assert dismissal["diagnostics"] == found
+    assert (dismissal["title"], dismissal["diagnostics"]) == (f"Dismiss: {MESSAGE}", found)
 
 
 def test_a_client_that_pulls_is_told_to_pull_and_gets_nothing_pushed(tmp_path: Path) -> None:
@@ -329,10 +328,10 @@ def test_only_the_kinds_that_were_asked_for_are_offered(tmp_path: Path) -> None:
     assert kinds == {
         "quickfix": {"quickfix"},
         "source": {"source.qwencoder.review"},
-        "qwencoder": {"qwencoder.review", "qwencoder.explain"},
+        "qwencoder": {"qwencoder.review", "qwencoder.explain", "qwencoder.dismiss"},
         "refactor": refactorings,
     }
-    assert everything == {"quickfix", "source.qwencoder.review", "qwencoder.review", "qwencoder.explain", *refactorings}
+    assert everything == {"quickfix", "source.qwencoder.review", *kinds["qwencoder"], *refactorings}
 
 
 def test_neither_the_reviewed_text_nor_the_findings_are_logged(tmp_path: Path) -> None:
