@@ -90,9 +90,17 @@ def command(terminal: Terminal, name: str) -> None:
 
 
 def quit_(terminal: Terminal) -> None:
-    """C-g, to its end: what is typed before that is thrown away, and a second one is an emergency."""
-    terminal.keys("C-g")
-    terminal.wait(lambda: last_line(terminal).startswith("Quit"))
+    """C-g, to its end: what is typed before that is thrown away. Where something in the background took it, once more; at once it is an emergency."""
+
+    def pressed() -> bool:
+        terminal.keys("C-g")
+        for _ in range(30):
+            if last_line(terminal).startswith("Quit"):
+                return True
+            time.sleep(0.1)
+        return False
+
+    terminal.wait(pressed)
 
 
 def last_line(terminal: Terminal) -> str:

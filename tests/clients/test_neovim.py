@@ -196,6 +196,34 @@ def test_a_finding_of_the_review_command_is_a_diagnostic_and_its_code_action_fix
     scripted.keys("]d")
     scripted.lua("vim.lsp.buf.code_action({ apply = true, context = { only = { 'quickfix' } } })")
     scripted.wait(lambda: scripted.text() == REVIEWED.replace(WRONG, RIGHT).rstrip("\n"), "the fix")
+    scripted.wait(lambda: scripted.lua("return #vim.diagnostic.get(0)") == 0, "no diagnostic")
+    scripted.keys("u")
+    scripted.wait(lambda: scripted.text() == REVIEWED.rstrip("\n"), "the text as it was")
+
+
+def test_a_changed_setting_counts_at_once(scripted: neovim.Editor, project: Path) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        scripted.lua(
+            "local client, new = vim.lsp.get_clients()[1], { settings = ... } client.settings = new.settings "
+            "require('qwencoder.client').call(client, 'notify', 'workspace/didChangeConfiguration', new)",
+            {"qwencoder": settings},
+        )
+
+    scripted.open(write(project / "changed.py", "def add(a, b):\n    \n"))
+    scripted.keys("jA")
+    scripted.wait_ghost("return a + b")
+    change({"completion": {"languages_off": ["python"]}})
+
+    def silent() -> bool:
+        scripted.keys("<Esc>A r<BS>")
+        scripted.lua("vim.wait(300)")
+        return traces(scripted)[0]["reason"] == "language switched off"
+
+    scripted.wait(silent, "a request that is not answered")
+    assert scripted.ghost() is None
+    change({"completion": {"languages_off": []}})
+    scripted.wait(lambda: not silent(), "a request that is answered")
+    scripted.wait_ghost("return a + b")
 
 
 DOUBLE = "def double(x):\n    y = x\n    return 2 * y"
