@@ -217,7 +217,7 @@ def test_a_changed_setting_counts_at_once(scripted: neovim.Editor, project: Path
     def silent() -> bool:
         scripted.keys("<Esc>A r<BS>")
         scripted.lua("vim.wait(300)")
-        return traces(scripted)[0]["reason"] == "language switched off"
+        return bool(traces(scripted)[0]["reason"] == "language switched off")
 
     scripted.wait(silent, "a request that is not answered")
     assert scripted.ghost() is None
