@@ -234,6 +234,7 @@ def type_for_a_while(terminal: Terminal) -> None:
         quit_(terminal)
         terminal.keys("M->")
         terminal.type("\r")
+        terminal.keys("M-\\")  # the next function not within this one
 
 
 def errors(terminal: Terminal, home: Path) -> list[str]:

@@ -32,10 +32,11 @@ end
 
 ---@param ghost qwencoder.Ghost
 local function cancel(ghost)
-  if ghost.request then
-    lsp.call(ghost.request.client, 'cancel_request', ghost.request.id)
-    ghost.request = nil
+  local request = ghost.request
+  if request and request.client.requests[request.id] then -- an answer may be here whose handler has not run yet
+    lsp.call(request.client, 'cancel_request', request.id)
   end
+  ghost.request = nil
 end
 
 ---@param ghost qwencoder.Ghost
