@@ -248,7 +248,8 @@ def errors(terminal: Terminal, home: Path) -> list[str]:
     lines = (home / "messages").read_text("utf-8").splitlines()
     assert lines
     bad = [line for line in lines if re.search("error|warning|failed", line, re.IGNORECASE)]
-    return [line for line in bad if ".el: Warning:" not in line]  # of lsp-mode's own source
+    own = (".el: Warning:", "signaled (quit)")  # of lsp-mode's own source; C-g while Emacs drew the screen
+    return [line for line in bad if not any(words in line for words in own)]
 
 
 def act(terminal: Terminal, name: str, title: str, *to: str) -> None:
