@@ -46,9 +46,7 @@ export class Server implements vscode.Disposable {
 
   /** Stop the server if it runs, and start it as the settings say now. One call after the other, but not after a server that does not answer. */
   restart(): Promise<void> {
-    if (this.client && !this.client.isRunning()) {
-      this.abandon(this.client);
-    }
+    this.abandonStarting();
     const turn = ++this.turn;
     return (this.last = this.last.then(async () => {
       await this.end();
@@ -58,9 +56,7 @@ export class Server implements vscode.Disposable {
 
   /** Stop the server. */
   async stop(): Promise<void> {
-    if (this.client && !this.client.isRunning()) {
-      this.abandon(this.client);
-    }
+    this.abandonStarting();
     this.turn++;
     await this.last;
     await this.end();
@@ -131,7 +127,13 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  /** End a client that waits for its server's first answer: it cannot be stopped, but its pipes can be closed. */
+  /** End the client if it waits for its server's first answer: it cannot be stopped, but its pipes can be closed. */
+  private abandonStarting(): void {
+    if (this.client?.needsStop() && !this.client.isRunning()) {
+      this.abandon(this.client);
+    }
+  }
+
   private abandon(client: LanguageClient): void {
     this.client = this.client === client ? undefined : this.client;
     const process = client.serverProcess;
