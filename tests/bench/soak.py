@@ -29,7 +29,7 @@ from tests.bench.engine.traffic import PATIENCE_S, Pool, Tally, client
 
 CLIENTS = 5
 IDLE_UNLOAD_S = 5
-HOST_TIER_MB = 48  # about 4000 tokens of the 0.5B: full long before the second half, which is judged (192 MB were not)
+HOST_TIER_MB = 48  # about 4000 tokens of the 0.5B: soon full, so that the second half, which is judged, is not its filling
 GATEWAY_MB = 16.0  # tolerated growth over the second half
 ENGINE_MB, ENGINE_SHARE = 64.0, 0.05
 JUDGED_MINUTES = 10  # in a shorter run the memory for computed prefixes is still filling; growth is shown, not judged

@@ -226,7 +226,7 @@ def test_a_model_file_of_the_users_gets_a_name_that_the_editor_may_set(tmp_path:
         assert w.request("workspace/executeCommand", add) == "mine"
         assert "mine" in [model["name"] for model in w.request("qwencoder/models")]
         assert w.request("workspace/executeCommand", {**add, "arguments": [str(tmp_path / "none.gguf")]}) is None
-        assert "cannot be read" in w.notification("window/showMessage")["message"]
+        assert "There is no model file" in w.notification("window/showMessage")["message"]
 
 
 def test_after_the_gateway_was_killed_the_next_request_works(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ export function explicitSettings(keys: readonly string[], scope?: vscode.Uri): T
     }
     const languages = layers.languageIds ?? [];
     if (languages.length > 0 || [layers.globalValue, layers.workspaceValue, layers.workspaceFolderValue].some(value => value !== undefined)) {
-      (tree[section] ??= {})[field] = languages.some(language => valueFor(key, language, scope) === true) || configuration.get(key);
+      (tree[section] ??= {})[field] = languages.some(language => forLanguage(key, language, scope) === true) || configuration.get(key);
     }
   }
   return tree;
@@ -49,14 +49,17 @@ export function declaredKeys(packageJson: { contributes: { configuration: { prop
 /** Whether a document's language allows completion; `automatic` asks for ghost text while typing. */
 export function mayComplete(document: vscode.TextDocument, automatic: boolean): boolean {
   const configuration = vscode.workspace.getConfiguration(SECTION, document);
-  return enabled(configuration) && (!automatic || configuration.get(AUTOMATIC, true));
+  return (nearest(configuration, ENABLED) ?? true) && (!automatic || (nearest(configuration, AUTOMATIC) ?? true));
 }
 
-/** What the nearest place says, there for the language before in general. VS Code itself lets the user's setting for a language outdo a workspace. */
-function enabled(configuration: vscode.WorkspaceConfiguration): boolean {
-  const layers = configuration.inspect<boolean>(ENABLED);
+/**
+ * What the nearest place says of a setting that a language may differ in, there for the language before in general; undefined where nobody says anything.
+ * VS Code itself lets the user's setting for a language outdo a workspace.
+ */
+function nearest(configuration: vscode.WorkspaceConfiguration, key: string): boolean | undefined {
+  const layers = configuration.inspect<boolean>(key);
   const folder = layers?.workspaceFolderLanguageValue ?? layers?.workspaceFolderValue;
-  return folder ?? layers?.workspaceLanguageValue ?? layers?.workspaceValue ?? layers?.globalLanguageValue ?? layers?.globalValue ?? true;
+  return folder ?? layers?.workspaceLanguageValue ?? layers?.workspaceValue ?? layers?.globalLanguageValue ?? layers?.globalValue;
 }
 
 /** Set a setting of the user for this machine. */
@@ -81,6 +84,6 @@ export async function switchCompletion(where: 'everywhere' | 'workspace' | { lan
   return on;
 }
 
-function valueFor(key: string, languageId: string, uri: vscode.Uri | undefined): unknown {
-  return vscode.workspace.getConfiguration(SECTION, uri ? { uri, languageId } : { languageId }).get(key);
+function forLanguage(key: string, languageId: string, uri: vscode.Uri | undefined): boolean | undefined {
+  return nearest(vscode.workspace.getConfiguration(SECTION, uri ? { uri, languageId } : { languageId }), key);
 }

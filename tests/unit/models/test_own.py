@@ -53,7 +53,7 @@ def test_what_is_no_model_file_is_refused(home: Path) -> None:
     gguf(home / "text.gguf").write_text("text")
     with pytest.raises(ModelCorrupt, match="not a GGUF file"):
         own.add(home / "text.gguf")
-    with pytest.raises(ModelMissing, match="cannot be read: No such file"):
+    with pytest.raises(ModelMissing, match="There is no model file"):
         own.add(home / "none.gguf")
 
 
@@ -62,3 +62,18 @@ def test_a_directory_that_cannot_be_written_is_said(home: Path) -> None:
     user_directory().write_text("a file in its place")
     with pytest.raises(ModelError, match="mine was not added"):
         own.add(gguf(home / "mine.gguf"))
+
+
+@pytest.mark.parametrize("name", ["a\udcff.gguf", "a\x7fb.gguf"], ids=["no text", "control character"])
+def test_a_path_that_toml_cannot_hold_is_refused_and_nothing_is_left(home: Path, name: str) -> None:
+    with pytest.raises(RequestError, match="cannot be written into a catalogue file"):
+        own.add(gguf(home / name), "mine")
+    assert not user_directory().exists()
+
+
+def test_a_catalogue_file_of_the_users_is_not_overwritten(home: Path) -> None:
+    user_directory().mkdir(parents=True)
+    (user_directory() / "mine.toml").write_text("damaged")
+    with pytest.raises(ModelError, match=r"mine was not added.*is there"):
+        own.add(gguf(home / "mine.gguf"))
+    assert (user_directory() / "mine.toml").read_text() == "damaged"
