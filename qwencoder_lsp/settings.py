@@ -111,7 +111,12 @@ class Model(_Section):
         json_schema_extra=USER,
     )
     chat: str = Field("auto", description='Model for review, fixes and chat: a name, a path, "remote" or "auto".', json_schema_extra=USER)
-
+    draft: str = Field(
+        "",
+        description="Small model of the same family that writes ahead for one at least twice as large, which then answers faster: a name or a path; "
+        "empty: none.",
+        json_schema_extra=USER,
+    )
     completion_adapter: str = Field(
         "", description="LoRA adapter for completion: an installed one's name or a GGUF file, and :SCALE where it is not 1.", json_schema_extra=USER
     )
@@ -119,7 +124,7 @@ class Model(_Section):
         "", description="LoRA adapter for review, fixes and chat: the same; each is for the model of its role.", json_schema_extra=USER
     )
 
-    @field_validator("completion", "chat", "completion_adapter", "chat_adapter")
+    @field_validator("completion", "chat", "draft", "completion_adapter", "chat_adapter")
     @classmethod
     def _file(cls, value: str) -> str:
         """A file is meant as seen from here; the gateway runs in another directory."""

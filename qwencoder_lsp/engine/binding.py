@@ -254,6 +254,7 @@ class Model:
         self.path = path
         self.handle = _load(path, params)
         self.vocabulary = Vocabulary(self.handle)
+        self.bytes: int = lib.llama_model_size(self.handle)  # of all parts of a split file
         self.abort_flag = AbortFlag()
 
     def metadata(self, key: str) -> str:

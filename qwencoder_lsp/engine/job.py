@@ -20,6 +20,7 @@ from qwencoder_lsp.engine.sampler import Filter, Logits, Pick, Sampler, logprob_
 from qwencoder_lsp.engine.stops import StopState
 
 Ids = npt.NDArray[np.int32]
+Judge = Callable[[int, int], None]  # is told how many tokens of a draft were evaluated, and how many of them were right
 LEAST_END = -12.0  # a less probable end is none
 NOTHING = -4.0  # an answer without text must be as probable, even where the suffix would follow
 WHOLE = ("length", "stop_token", "constraint")  # the other reasons cut the text; what was held back is not part of it
@@ -76,7 +77,8 @@ class Job:
         self._cuts: list[tuple[int, float]] = []
         self._unsent: list[Pick] = []
         self._forced = False  # the draft is what the constraint leaves no choice about
-        self._guessed = False  # the draft is the drafter's
+        self._judge: Judge | None = None  # of the draft, where it is a guess
+        self._offer: tuple[list[int], Judge] | None = None
         self._held: Pick | None = None  # the suffix's first token was chosen; whether the suffix follows is still to be seen
         self._reused: int | None = None
         self._restored = self._drafted = self._accepted = self._preempted = 0
@@ -158,7 +160,8 @@ class Job:
         """What the next tokens may be: the suffix while it is looked for or what a constraint forces (at most `spare`), else a guess of at
         most `limit` tokens."""
         left = self.request.max_tokens - len(self.output)
-        self._forced = self._guessed = False
+        offer, self._offer = self._offer, None
+        self._forced, self._judge = False, None
         if self._held:
             return list(self.request.suffix[1:])[:spare]
         guide = None if self.guide is None or self.guide.done else self.guide
@@ -169,10 +172,17 @@ class Job:
         if self._drafter is None or limit <= 0:
             return []
         guess = self._drafter.draft(cost, base_rows, limit)
+        judge: Judge = self._drafter.observe
+        if not guess and offer:
+            guess, judge = offer[0][:limit], offer[1]
         if guide and guess:
             guess = guess[: guide.validate(guess)]
-        self._guessed = bool(guess)
+        self._judge = judge if guess else None
         return guess
+
+    def offer(self, guess: list[int], judge: Judge) -> None:
+        """What the next tokens may be if nothing is known better: for the next call of `draft`."""
+        self._offer = guess, judge
 
     def verify(self, draft: list[int], logits: Callable[[int], Logits]) -> tuple[int, str]:
         """Choose tokens as far as the draft is right, and one more. `logits(i)`: the row behind i tokens of the draft.
@@ -181,12 +191,12 @@ class Job:
         """
         if self._held:
             return self._look_at_suffix(draft, logits)
-        guessed = self._guessed
+        judge = self._judge
         kept, reason = self._follow(draft, logits)
         self._drafted += len(draft)
         self._accepted += kept
-        if guessed and self._drafter:
-            self._drafter.observe(len(draft), kept)
+        if judge:
+            judge(len(draft), kept)
         return kept, reason
 
     def score(self, rows: int, logits: Callable[[int], Logits]) -> str:

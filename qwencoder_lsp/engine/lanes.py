@@ -18,9 +18,10 @@ from qwencoder_lsp.engine.adapters import Adapters, AdapterSet
 from qwencoder_lsp.engine.architecture import kv_bytes_per_token, yarn_of
 from qwencoder_lsp.engine.binding import Context, Embedder, Model, build_id
 from qwencoder_lsp.engine.constraint import ConstraintCompiler
+from qwencoder_lsp.engine.draftmodel import DraftModel
 from qwencoder_lsp.engine.hosttier import HostTier
 from qwencoder_lsp.engine.kvpool import KVPool
-from qwencoder_lsp.engine.memory import Room, demand, room
+from qwencoder_lsp.engine.memory import Room, demand, give_back_pages, room
 from qwencoder_lsp.engine.roots import fingerprint, root_of
 from qwencoder_lsp.errors import EngineFailed, RequestError
 
@@ -64,15 +65,18 @@ class Lanes:
         tier: HostTier,
         on_ready: Callable[[], None],
         memory_limit: int = 0,
+        draft: Path | None = None,
     ) -> None:
         """n_ctx: size of the typing lane; max_ctx: the most tokens of a prompt with its answer, as far as the model can; memory_limit: bytes for
-        weights and all lanes, 0 for what the machine has. Raises EngineFailed."""
+        weights and all lanes, 0 for what the machine has; draft: file of a model that writes ahead. Raises EngineFailed."""
         start = time.monotonic()
         self._threads, self._memory_limit, self.tier = threads, memory_limit, tier
         self.model = Model(path, gpu_layers)
         self._kv_bytes = kv_bytes_per_token(self.model.metadata)
         self.yarn = yarn_of(self.model.metadata)
-        self._weights = path.stat().st_size
+        self.draft = self._drafts_by(draft, gpu_layers)
+        give_back_pages()
+        self._weights = self.model.bytes + (self.draft.bytes if self.draft else 0)
         self.vocabulary = self.model.vocabulary
         self.adapters = Adapters(self.model)
         self.constraints = ConstraintCompiler(self.vocabulary.constraint_tokenizer, self.vocabulary.n_vocab, on_ready, lambda: self.vocabulary.pieces)
@@ -172,7 +176,21 @@ class Lanes:
             lane.close()
         if self._embedder:
             self._embedder.close()
+        self.stop_drafts()
         self.model.close()
+
+    def stop_drafts(self) -> None:
+        """Go on without the draft model."""
+        if self.draft:
+            self.draft.close()
+            self.draft = None
+
+    def _drafts_by(self, file: Path | None, gpu_layers: int) -> DraftModel | None:
+        try:
+            return DraftModel(file, self.model, gpu_layers=gpu_layers, threads=self._threads) if file else None
+        except EngineFailed as error:  # answers come without it too, only later
+            log.warning("no drafts: %s", error)
+            return None
 
     def _make(self, name: str, n_ctx: int) -> Lane:
         context = Context(

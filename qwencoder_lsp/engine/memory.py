@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+log = logging.getLogger(__name__)
+
 GROUP = Path("/sys/fs/cgroup")
 BUFFERS = 160 << 20  # llama.cpp's own for computing, beside the cells
+DONT_NEED = 4  # MADV_DONTNEED of Linux
 RESERVE = 512 << 20  # of the machine's memory that is left to others
 
 
@@ -49,6 +55,25 @@ def free_bytes(group: Path = GROUP) -> int:
         return min(available, max(0, most - used + int(stat["file"])))
     except (OSError, ValueError, KeyError):  # no such group, or without a limit ("max")
         return available
+
+
+def give_back_pages(suffix: str = ".gguf") -> None:
+    """Take mapped files with that ending out of this process's memory; what is read again comes back from the page cache.
+
+    llama.cpp copies most weights into another layout for the CPU, or onto the GPU, and leaves the file mapped: it would count twice.
+    Does nothing where there is no /proc (https://man7.org/linux/man-pages/man2/madvise.2.html).
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text("utf-8", "replace").splitlines()
+        advise = ctypes.CDLL(None, use_errno=True).madvise
+    except (OSError, AttributeError, TypeError):
+        return
+    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for line in lines:
+        if line.endswith(suffix):
+            start, end = (int(part, 16) for part in line.split(" ", 1)[0].split("-"))
+            if advise(start, end - start, DONT_NEED):
+                log.warning("mapped pages stay: %s", os.strerror(ctypes.get_errno()))
 
 
 def demand(tokens: int, per_token: int) -> str:

@@ -37,7 +37,7 @@ class EngineSpec:
     n_ctx: tokens of the lane for completions; max_ctx: the most that a longer prompt may have (0: n_ctx). threads None: the cores this process
     may use. costs: known points of the cost curves, which saves measuring them. host_bytes: most memory for computed prefixes. saved: the directory
     for those of workspaces ("": none), in which there may be saved_bytes, and nothing that was not used for saved_days. memory_limit: bytes for
-    weights and KV memory, 0 for what the machine has.
+    weights and KV memory, 0 for what the machine has. draft: file of a model that writes ahead ("": none).
     """
 
     name: str
@@ -52,6 +52,7 @@ class EngineSpec:
     saved_bytes: int = 0
     saved_days: float = 0.0
     memory_limit: int = 0
+    draft: str = ""
 
 
 class Wire:
@@ -141,6 +142,7 @@ def _load(spec: EngineSpec, wire: Wire) -> tuple[Engine, Saver | None]:
             tier=tier,
             on_ready=on_ready,
             memory_limit=spec.memory_limit,
+            draft=Path(spec.draft) if spec.draft else None,
         )
 
     engine = Engine(load, costs, threads, wire.send, saver)
@@ -150,7 +152,7 @@ def _load(spec: EngineSpec, wire: Wire) -> tuple[Engine, Saver | None]:
     if not spec.costs:
         calibrate.measure(lanes.typing.context, costs)
     gpu = lanes.model.on_gpu
-    device = "GPU" if gpu else f"CPU, {threads} threads"
+    device = ("GPU" if gpu else f"CPU, {threads} threads") + (f", drafts by {Path(spec.draft).stem}" if lanes.draft else "")
     prefill, decode_speed = PREFILL_ROWS * 1000 / costs.table(PREFILL_ROWS), 1000 / costs.table(1)
     info = EngineInfo(
         spec.name, lanes.typing.context.n_ctx, lanes.vocabulary.n_vocab, threads, gpu, device, prefill, decode_speed, lanes.load_ms, lanes.most_tokens

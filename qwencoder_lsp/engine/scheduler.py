@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qwencoder_lsp.engine.costs import TILE, Costs
-from qwencoder_lsp.engine.job import Job
+from qwencoder_lsp.engine.job import Job, now_ms
 from qwencoder_lsp.engine.protocol import Priority
 
 STREAM_MS = 350.0  # longest step while somebody reads along and one prompt waits
 MOST_STREAM_FACTOR = 3.0  # times as long where several wait: small chunks compute a quarter fewer tokens per second
 QUIET_MS = 1200.0  # longest step of a lower level while nobody reads along: a new request may wait that long
+BETWEEN_KEYS_MS = 150.0  # longest step of a lower level while somebody types: what the next key breaks off was computed for nothing
+TYPING_MS = 2000.0  # after a completion somebody is taken to type
 PATIENT_MS = 150.0  # longest step that a keystroke has to wait for, because steps of a request in it were broken off too often
 NO_ABORT_MS = 150.0  # longest step for a completion where a running step cannot be broken off
 SHARE = 0.05  # of the time, for the levels that are held back
@@ -25,7 +27,7 @@ CLASS_MS = {Priority.REVIEW: 5000.0}  # as if it had come so much later
 MAX_ABORTS = 3  # a request whose steps were broken off so often is left to finish one
 LEAST_CHUNK = 16  # rows
 SIZES = (16, 24, 32, 40, 48, 56, TILE - 1)  # of a step with less than a tile
-OVER = 1.4  # a step with a whole tile may be so much longer than its budget if
+OVER = 1.7  # a step with a whole tile may be so much longer than its budget if
 AS_FAST = 0.92  # of the best rate: then the larger step is taken
 FASTER = 1.2  # it computes so many times as much of the prompt per millisecond
 STRETCH = 1.25  # a step may be so much longer if that finishes a prompt: its answer begins a whole step earlier
@@ -71,12 +73,15 @@ class Scheduler:
         self._max_rows, self._max_outputs = max_rows, max_outputs
         self._can_abort = can_abort
         self._owed_ms = 0.0
+        self._typed_ms = -TYPING_MS
 
     def plan(self, jobs: Sequence[Job]) -> Plan | None:
         """The next step for `jobs`, which all have a sequence; None when there are none."""
         if not jobs:
             return None
         top = min(level(j.request.priority) for j in jobs)
+        if top == 0:
+            self._typed_ms = now_ms()
         lower = [j for j in jobs if level(j.request.priority) > top]
         if not lower:
             self._owed_ms = 0.0
@@ -88,7 +93,7 @@ class Scheduler:
 
     def account(self, plan: Plan, ms: float, *, held_back: bool) -> None:
         """The step took so long; `held_back`: lower levels waited meanwhile."""
-        if plan.patient and plan.level > 0:
+        if plan.level > 0 and (plan.patient or not held_back):  # what runs between two keys is paid too
             self._owed_ms = max(0.0, self._owed_ms - ms)
         elif held_back:
             self._owed_ms += SHARE * ms
@@ -155,6 +160,8 @@ class Scheduler:
 
     def _budget(self, plan: Plan, waiting: int) -> float:
         readers = sum(1 for j in plan.decode if j.streaming)
+        if plan.level > 0 and now_ms() - self._typed_ms < TYPING_MS:
+            return BETWEEN_KEYS_MS
         if readers:
             return STREAM_MS * min(MOST_STREAM_FACTOR, waiting)
         if plan.level == 0:

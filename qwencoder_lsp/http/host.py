@@ -28,7 +28,9 @@ from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.settings import Settings
 
+CHOICE_S = 1.0  # a choice of "auto" holds for this long: it reads the disk, and keystrokes come faster than models
 RETRY_S = 10.0  # a model that failed to load is not tried again for this long, or each keystroke would start a process
+DRAFT_SHARE = 0.5  # of the bytes that a model reads for each token, at most, for one that writes ahead for it
 MEMORY_SHARE = 0.75  # of the machine's memory, for all loaded models
 CACHE_SHARE, LEAST_CACHE, MOST_CACHE = 1 / 16, 256 << 20, 4 << 30
 SCRIPTED = InstalledModel("scripted", Path("scripted"), 0, None)
@@ -65,6 +67,7 @@ class ModelHost:
         self._ended = ended
         self._threads = settings.engine.threads or usable_cores()
         self._slots: dict[str, Slot] = {}
+        self._chosen: dict[tuple[str, bool], tuple[float, Choice]] = {}
         self.adapters = AdapterScales(settings, self.choose)
 
     def choose(self, role: str, requested: str, *, complex_task: bool = True) -> Choice:
@@ -83,6 +86,9 @@ class ModelHost:
             if role == "completion" and model.entry is not None and not model.has_role(role):
                 raise ModelUnsuitable(f"{model.name} does not fill in the middle well enough for completion.", f"Use {choose.recommended()}.")
             return Choice(model)
+        at, known = self._chosen.get((role, complex_task), (-CHOICE_S, None))
+        if known and time.monotonic() - at < CHOICE_S:
+            return known
         here = store.installed()
         loaded = {slot.model.name for slot in self._slots.values() if slot.resident or slot.loading}
         machine = Machine(calibration.load(here, self._threads), self._budget(), self._settings.engine.context, loaded)
@@ -90,6 +96,7 @@ class ModelHost:
         if chosen is None:
             name = choose.recommended()
             raise ModelMissing("No model for this is installed.", f"Run: qwencoder-lsp models pull {name}")
+        self._chosen[role, complex_task] = time.monotonic(), chosen
         return chosen
 
     async def load(self, model: InstalledModel) -> tuple[Engine, SegmentTokenizer]:
@@ -157,6 +164,7 @@ class ModelHost:
         slot = self._slots.get(str(path))
         if slot and (slot.loading or (slot.engine and slot.engine.active)):
             return False
+        self._chosen.clear()
         if slot:
             del self._slots[str(path)]
             await self._stop(slot)
@@ -209,20 +217,32 @@ class ModelHost:
 
         Raises ModelUnsuitable when it never can.
         """
-        budget, context = self._budget(), self._settings.engine.context
-        if wanted.model.memory(context) > budget and wanted.model not in WEIGHTLESS:
-            need, have = wanted.model.memory(context) / 2**30, budget / 2**30
+        budget = self._budget()
+        if self._memory(wanted) > budget and wanted.model not in WEIGHTLESS:
+            need, have = self._memory(wanted) / 2**30, budget / 2**30
             raise ModelUnsuitable(
                 f"{wanted.model.name} needs about {need:.1f} GB of memory, and {have:.1f} GB may be used.",
                 "Take a smaller model, or raise engine.memory_mb.",
             )
         resident = [s for s in self._slots.values() if (s.resident or s.loading) and s is not wanted]
-        used = sum(s.model.memory(context) for s in resident) + wanted.model.memory(context)
+        used = sum(self._memory(s) for s in resident) + self._memory(wanted)
         for slot in sorted((s for s in resident if s.engine and not s.engine.active), key=lambda s: s.used):
             if used <= budget:
                 break
             self._unload(slot)
-            used -= slot.model.memory(context)
+            used -= self._memory(slot)
+
+    def _memory(self, slot: Slot) -> int:
+        """Bytes that it is expected to take, with what writes ahead for it."""
+        context, draft = self._settings.engine.context, self._draft(slot.model)
+        return slot.model.memory(context) + (draft.memory(context) if draft else 0)
+
+    def _draft(self, model: InstalledModel) -> InstalledModel | None:
+        """The model that writes ahead for this one: that of model.draft, where it is much smaller. Raises ModelError."""
+        if not self._settings.model.draft or model in WEIGHTLESS:
+            return None
+        draft = store.resolve(self._settings.model.draft)
+        return draft if draft.active_bytes <= DRAFT_SHARE * model.active_bytes else None
 
     def _budget(self) -> int:
         """Bytes for all loaded models."""
@@ -239,6 +259,7 @@ class ModelHost:
         engine = self._settings.engine
         trained = slot.tokenizer.n_ctx_train or engine.context
         known = calibration.load([slot.model], self._threads).get(slot.model.name)
+        draft = self._draft(slot.model)
         cache = min(MOST_CACHE, max(LEAST_CACHE, int(memory_bytes() * CACHE_SHARE))) if engine.cache_mb is None else engine.cache_mb << 20
         return EngineSpec(
             slot.model.name,
@@ -253,6 +274,7 @@ class ModelHost:
             engine.saved_mb << 20,
             engine.saved_days,
             (engine.memory_mb or 0) << 20,
+            str(draft.path) if draft else "",
         )
 
     def _note(self, slot: Slot, event: EngineEvent) -> None:

@@ -138,6 +138,7 @@ class Service:
             queue_ms=done.queue_ms,
             prefill_ms=done.prefill_ms,
             decode_ms=done.decode_ms,
+            held=done.held_bytes,
         )
         self.recorder.note(
             EngineRun(

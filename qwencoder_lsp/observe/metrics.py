@@ -24,13 +24,14 @@ class Metrics:
         self._requests = Counter("qwencoder_requests", "Requests that an engine ended, by reason.", ["model", "reason"], registry=registry)
         self._queue = Histogram("qwencoder_queue_seconds", "Time until the first step.", ["model"], buckets=SECONDS, registry=registry)
         self._total = Histogram("qwencoder_request_seconds", "Time in the engine.", ["model"], buckets=SECONDS, registry=registry)
+        self._held = Gauge("qwencoder_prefix_cache_bytes", "Computed prefixes in host memory.", ["model"], registry=registry)
         self._processing = Gauge("llamacpp:requests_processing", "Requests running now.", registry=registry)
         self._resident = Gauge("qwencoder_model_loaded", "Whether the model is in memory.", ["model"], registry=registry)
         self._memory = Gauge("qwencoder_engine_resident_bytes", "Memory of the model's engine process.", ["model"], registry=registry)
 
     def ended(
         self, model: str, reason: str, *, computed: int, reused: int, generated: int, drafted: int, accepted: int, preempted: int,
-        queue_ms: float, prefill_ms: float, decode_ms: float,
+        queue_ms: float, prefill_ms: float, decode_ms: float, held: int = 0,
     ) -> None:  # fmt: skip
         """Note what an engine says of a request that has ended."""
         self._requests.labels(model, reason).inc()
@@ -39,6 +40,7 @@ class Metrics:
             (self._reused, reused), (self._drafted, drafted), (self._accepted, accepted), (self._preempted, preempted),
         ):  # fmt: skip
             counter.labels(model).inc(max(0, amount))
+        self._held.labels(model).set(held)
         self._queue.labels(model).observe(queue_ms / 1000)
         self._total.labels(model).observe((queue_ms + prefill_ms + decode_ms) / 1000)
 

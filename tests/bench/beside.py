@@ -1,7 +1,7 @@
 """`python -m tests.bench beside`: what a keystroke takes while other things go on in the same workspace.
 
 The language server over stdio with the real model; each key is a change and an automatic request, answered before the next one. Blocks of keys in
-turn: nothing else, 5,000 files change as when a branch is switched, the repository is reviewed from the command line.
+turn: nothing else, a branch is switched in which 5,000 files differ, the repository is reviewed from the command line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ FILES, PER_FOLDER = 5000, 100
 KEYS, ROUNDS = 60, 3
 GAP_S = 0.1
 BARS = {"changes": 1.15, "review": 1.3}
+BRANCHES = ("main", "feature")
+AUTHOR = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
 EVENTS = 500  # in one notification, about as editors bundle them
 DOCUMENT = '''"""Orders of a shop."""
 
@@ -92,9 +95,9 @@ async def _measure(home: Path, root: Path, model: Path, files: int, rounds: int)
         await _indexed(editor)
         hands = _Hands(editor, root)
         await hands.block()  # what is loaded and read at first
-        for _ in range(rounds):
+        for number in range(rounds):
             times["quiet"] += await hands.block()
-            async with _changes(editor, paths):
+            async with _changes(editor, root, paths, BRANCHES[number % 2]):
                 times["changes"] += await hands.block()
             await _indexed(editor)
             async with _review(home, model, root):
@@ -135,12 +138,21 @@ class _Hands:
 
 
 def _fill(root: Path, count: int) -> list[Path]:
-    """A workspace of `count` small modules."""
+    """A git repository of `count` small modules, which differ in all of BRANCHES."""
     paths = [root / f"part{n // PER_FOLDER}" / f"module{n}.py" for n in range(count)]
-    for path in paths:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(_module(path.stem, 0), "utf-8")
+    _git(root, "init", "--quiet")
+    for salt, branch in enumerate(BRANCHES):
+        _git(root, "checkout", "--quiet", "-b", branch)
+        for path in paths:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(_module(path.stem, salt), "utf-8")
+        _git(root, "add", "--all")
+        _git(root, *AUTHOR, "commit", "--quiet", "--message", branch)
     return paths
+
+
+def _git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=root, check=True)
 
 
 def _module(name: str, salt: int) -> str:
@@ -152,15 +164,12 @@ def _module(name: str, salt: int) -> str:
 
 
 @asynccontextmanager
-async def _changes(editor: Editor, paths: list[Path]) -> AsyncIterator[None]:
-    """All files get another content, by another process, and the editor tells so."""
-    salt = str(random.randrange(1 << 30))  # noqa: S311 - text
-    code = "import sys; from pathlib import Path; from tests.bench.beside import _module\n"
-    code += "for line in sys.stdin: p = Path(line.rstrip()); p.write_text(_module(p.stem, int(sys.argv[1])), 'utf-8')"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, salt, stdin=asyncio.subprocess.PIPE)
+async def _changes(editor: Editor, root: Path, paths: list[Path], branch: str) -> AsyncIterator[None]:
+    """Another branch, by another process, and the editor tells so."""
+    process = await asyncio.create_subprocess_exec("git", "checkout", "--quiet", branch, cwd=root)
 
     async def tell() -> None:
-        await process.communicate("\n".join(map(str, paths)).encode())
+        await process.wait()
         for first in range(0, len(paths), EVENTS):
             editor.notify("workspace/didChangeWatchedFiles", {"changes": [{"uri": p.as_uri(), "type": 2} for p in paths[first : first + EVENTS]]})
 

@@ -12,9 +12,11 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +58,7 @@ class Report:
     switches: int = 0
     left_over: str = ""
     memory: dict[str, Memory] = field(default_factory=dict)
+    held: list[dict[str, float]] = field(default_factory=list)  # MB of computed prefixes by model, at the beginning of the second half and at the end
     agreements: list[Agreement] = field(default_factory=list)
 
     @property
@@ -76,6 +79,9 @@ class Report:
         for name, m in self.memory.items():
             grown = f"{m.growth:+.1f} MB in the second half ({m.points} samples; tolerance {m.tolerance:.0f}{judged})"
             lines.append(f"  {'private memory, ' + name:40} {m.middle:.0f} MB, {grown}")
+        for name in self.held[-1] if self.held else ():
+            shares = " and ".join(f"{held.get(name, 0):.0f}" for held in self.held)
+            lines.append(f"  {'computed prefixes, ' + name:40} {shares} of {HOST_TIER_MB} MB in the middle and at the end")
         for a in self.agreements:
             lines.append(
                 f"  {'log-probabilities against a fresh engine':40} {a.compared} tokens, at most {a.difference:.3f} apart (below {TOLERANCE})"
@@ -108,6 +114,7 @@ async def run(minutes: float, model: Path, second: Path | None = None, seed: int
         async with _serving(home, models) as server:
             at_rest = await _active(server)  # the command that serves is a request of its own
             await _soak(server, pool, [path.stem for path in models], report, seed)
+            report.held.append(await _held(server))
             report.left_over = await _left_over(server, at_rest)
             soaked = await probe(server, model.stem, pool)
         async with _serving(home, models) as fresh:
@@ -142,7 +149,7 @@ async def _soak(server: Ours, pool: Pool, names: list[str], report: Report, seed
     around = [
         asyncio.create_task(_kill(server, report, draw, start + seconds / 3)),
         asyncio.create_task(_switch(focus, report, min(30.0, max(12.0, seconds / 12)))),
-        asyncio.create_task(_watch(server, focus, points, start + seconds / 2)),
+        asyncio.create_task(_watch(server, focus, points, report, start + seconds / 2)),
     ]
     try:
         clients = (client(server, pool, focus, report.tally, start + seconds, random.Random(f"{seed} {i}")) for i in range(CLIENTS))  # noqa: S311
@@ -178,9 +185,10 @@ async def _switch(focus: list[str], report: Report, every: float) -> None:
         report.switches += 1
 
 
-async def _watch(server: Ours, focus: list[str], points: dict[str, list[tuple[float, float]]], begin: float) -> None:
+async def _watch(server: Ours, focus: list[str], points: dict[str, list[tuple[float, float]]], report: Report, begin: float) -> None:
     """Note private memory: of the gateway, and of the engine in use the most in each spell of use, so that like is compared with like."""
     await asyncio.sleep(max(0.0, begin - time.monotonic()))
+    report.held.append(await _held(server))
     while True:
         model, most = focus[0], 0.0
         while focus[0] == model:
@@ -188,6 +196,17 @@ async def _watch(server: Ours, focus: list[str], points: dict[str, list[tuple[fl
             points.setdefault("gateway", []).append((time.monotonic(), private_mb(server.gateway)))
             most = max([most, *(private_mb(pid) for pid in server.engines if f"{model}.gguf" in command_line(pid))])
         points.setdefault(f"engine of {model}", []).append((time.monotonic(), most))
+
+
+async def _held(server: Ours) -> dict[str, float]:
+    """MB of computed prefixes in host memory, by model."""
+
+    def text() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=PATIENCE_S) as reply:
+            return str(reply.read().decode())
+
+    found = re.findall(r'^qwencoder_prefix_cache_bytes\{model="([^"]*)"\} (\S+)$', await asyncio.to_thread(text), re.MULTILINE)
+    return {model: float(size) / 2**20 for model, size in found}
 
 
 def _memory(name: str, points: list[tuple[float, float]]) -> Memory:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from qwencoder_lsp.engine.costs import Costs
+from qwencoder_lsp.engine.costs import Costs, Point
 from qwencoder_lsp.engine.hosttier import HostTier
 from qwencoder_lsp.engine.lanes import Lanes
 from qwencoder_lsp.engine.loop import Engine
@@ -62,18 +62,20 @@ class Running:
 
 
 @contextmanager
-def serving(model: Path) -> Iterator[Running]:
-    """An engine with small lanes, which is ended with the test."""
+def serving(model: Path, costs: Sequence[Point] = COSTS, draft: Path | None = None) -> Iterator[Running]:
+    """An engine with small lanes, which is ended with the test. draft: a model that writes ahead."""
     tier, sent = HostTier(64 << 20), queue.Queue[FromEngine]()
 
     def load(on_ready: Callable[[], None]) -> Lanes:
-        return Lanes(model, gpu_layers=0, threads=2, n_ctx=512, max_ctx=2048, tier=tier, on_ready=on_ready)
+        return Lanes(model, gpu_layers=0, threads=2, n_ctx=512, max_ctx=2048, tier=tier, on_ready=on_ready, draft=draft)
 
-    engine = Engine(load, Costs(COSTS), 2, sent.put)
+    engine = Engine(load, Costs(costs), 2, sent.put)
     thread = threading.Thread(target=engine.run)
     thread.start()
-    yield Running(engine, sent)
-    engine.post(Shutdown())
-    thread.join()
-    if engine.lanes:
-        engine.lanes.close()
+    try:
+        yield Running(engine, sent)
+    finally:
+        engine.post(Shutdown())
+        thread.join()
+        if engine.lanes:
+            engine.lanes.close()

@@ -38,7 +38,7 @@ def model(model_05b: Path) -> Iterator[Model]:
 
 def lanes_of(path: Path, **fields: int) -> Lanes:
     values = {"gpu_layers": 0, "threads": 2, "n_ctx": 512, "max_ctx": 32768, **fields}
-    return Lanes(path, tier=HostTier(64 << 20), on_ready=lambda: None, **values)
+    return Lanes(path, tier=HostTier(64 << 20), on_ready=lambda: None, draft=None, **values)
 
 
 @pytest.fixture

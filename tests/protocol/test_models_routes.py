@@ -126,4 +126,5 @@ async def test_metrics_count_what_engines_did(script: Any) -> None:
     assert 'llamacpp:tokens_predicted_total{model="scripted"} 3.0' in lines
     assert 'qwencoder_requests_total{model="scripted",reason="stop_token"} 1.0' in lines
     assert 'qwencoder_model_loaded{model="scripted"} 1.0' in lines
+    assert 'qwencoder_prefix_cache_bytes{model="scripted"} 0.0' in lines
     assert "llamacpp:requests_processing 1.0" in lines, "`serve` itself is one"

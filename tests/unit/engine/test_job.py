@@ -68,3 +68,16 @@ def test_the_account_tells_where_else_the_answer_might_have_ended() -> None:
     assert [at for at, _ in done.cuts] == [1, 2]
     assert done.cuts[0][1] == pytest.approx(-2.1, abs=0.1)
     assert done.cuts[1][1] == pytest.approx(0.0, abs=0.1)
+
+
+def test_what_another_model_guesses_is_checked_where_nothing_is_copied_and_its_fate_is_told() -> None:
+    found = Job(Generate(1, (A, B), 8, stop_tokens=(END,)), 1, PIECES.__getitem__)
+    fate: list[tuple[int, int]] = []
+    found.offer([X, Y, A], lambda drafted, right: fate.append((drafted, right)))
+    draft = found.draft(lambda _: 1.0, 1, 2, 8)
+    assert draft == [X, Y], "no more than fit"
+    rows = (row(X), row(B), row(A))
+    assert found.verify(draft, lambda i: rows[i]) == (1, "")
+    assert found.output == [X, B]
+    assert fate == [(2, 1)]
+    assert found.draft(lambda _: 1.0, 1, 2, 8) == [], "an offer is for the next tokens only"

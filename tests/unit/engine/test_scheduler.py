@@ -162,6 +162,28 @@ def test_what_is_held_back_gets_its_share_in_the_end_and_is_not_broken_off_then(
     assert 0.03 < levels.count(1) / len(levels) < 0.07
 
 
+def test_what_runs_between_two_keys_is_owed_no_share_while_the_next_one_is_answered() -> None:
+    s = scheduler()
+    typing, review = job(100, 99, Priority.TYPING, lane="typing"), job(50, 49, Priority.REVIEW, reading=True)
+    for _ in range(50):
+        for _ in range(12):
+            plan = s.plan([typing, review])
+            assert plan
+            assert plan.level == 0
+            s.account(plan, 25.0, held_back=True)
+        plan = s.plan([review])
+        assert plan
+        s.account(plan, 25.0, held_back=False)
+
+
+def test_while_somebody_types_steps_of_a_review_are_short() -> None:
+    s = scheduler()
+    review = job(1700, priority=Priority.REVIEW)
+    quiet = chunk(s.plan([review]))
+    s.plan([job(100, 99, Priority.TYPING, lane="typing"), review])
+    assert 16 <= chunk(s.plan([review])) < quiet / 3
+
+
 def test_background_work_waits_for_chats_but_is_not_starved_by_them() -> None:
     s = scheduler()
     jobs = [job(50, 49, reading=True), job(50, 49, Priority.BACKGROUND)]

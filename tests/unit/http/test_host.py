@@ -62,3 +62,14 @@ async def test_a_model_larger_than_the_memory_is_refused_before_it_is_loaded(hom
     host = ModelHost(Settings.model_validate({"engine": {"memory_mb": 1024}}), lambda: None)
     with pytest.raises(ModelUnsuitable, match=r"needs about 1\.6 GB"):
         await host.load(install("qwencoder-1.5b"))
+
+
+async def test_what_writes_ahead_for_a_model_counts_as_its_memory_and_must_be_there(home: Path) -> None:
+    host = ModelHost(Settings.model_validate({"engine": {"memory_mb": 1800}, "model": {"draft": "qwencoder-0.5b"}}), lambda: None)
+    large = install("qwencoder-1.5b")
+    with pytest.raises(ModelMissing, match=r"qwencoder-0\.5b"):
+        await host.load(large)
+    install("qwencoder-0.5b")
+    host = ModelHost(Settings.model_validate({"engine": {"memory_mb": 1800}, "model": {"draft": "qwencoder-0.5b"}}), lambda: None)
+    with pytest.raises(ModelUnsuitable, match=r"needs about 2\.\d GB"):
+        await host.load(large)
