@@ -144,7 +144,10 @@ class Engine(_Section):
         None, ge=256, description="Memory for all loaded models, in MB; empty: three quarters of the machine's.", json_schema_extra=USER
     )
     cache_mb: int | None = Field(
-        None, ge=0, description="Memory for computed prefixes per model, in MB; empty: 1/16 of the machine's, 256 to 4096.", json_schema_extra=USER
+        None,
+        ge=0,
+        description="Memory for computed prefixes per model, in MB; empty: 1/16 of the machine's, at most half of the model's size, 256 to 4096.",
+        json_schema_extra=USER,
     )
     saved_mb: int = Field(
         1024, ge=0, description="Disk for computed prefixes, so that a restart is warm, in MB; 0: nothing is saved.", json_schema_extra=USER

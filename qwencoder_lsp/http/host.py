@@ -32,7 +32,7 @@ CHOICE_S = 1.0  # a choice of "auto" holds for this long: it reads the disk, and
 RETRY_S = 10.0  # a model that failed to load is not tried again for this long, or each keystroke would start a process
 DRAFT_SHARE = 0.5  # of the bytes that a model reads for each token, at most, for one that writes ahead for it
 MEMORY_SHARE = 0.75  # of the machine's memory, for all loaded models
-CACHE_SHARE, LEAST_CACHE, MOST_CACHE = 1 / 16, 256 << 20, 4 << 30
+CACHE_SHARE, CACHE_OF_MODEL, LEAST_CACHE, MOST_CACHE = 1 / 16, 1 / 2, 256 << 20, 4 << 30  # so that an engine stays below twice its model's size
 SCRIPTED = InstalledModel("scripted", Path("scripted"), 0, None)
 REMOTE = InstalledModel("remote", Path("remote"), 0, None)  # the model at remote.url
 WEIGHTLESS = (SCRIPTED, REMOTE)
@@ -260,7 +260,8 @@ class ModelHost:
         trained = slot.tokenizer.n_ctx_train or engine.context
         known = calibration.load([slot.model], self._threads).get(slot.model.name)
         draft = self._draft(slot.model)
-        cache = min(MOST_CACHE, max(LEAST_CACHE, int(memory_bytes() * CACHE_SHARE))) if engine.cache_mb is None else engine.cache_mb << 20
+        share = min(memory_bytes() * CACHE_SHARE, slot.model.size * CACHE_OF_MODEL)
+        cache = min(MOST_CACHE, max(LEAST_CACHE, int(share))) if engine.cache_mb is None else engine.cache_mb << 20
         return EngineSpec(
             slot.model.name,
             str(slot.model.path),

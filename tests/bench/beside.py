@@ -31,13 +31,13 @@ from tests.bench.typing.sessions import Key, Session
 
 MODEL = "qwencoder-0.5b"
 FILES, PER_FOLDER = 5000, 100
-KEYS, ROUNDS = 60, 3
+KEYS, ROUNDS = 120, 4
 GAP_S = 0.1
 BARS = {"changes": 1.15, "review": 1.3}
 BRANCHES = ("main", "feature")
 AUTHOR = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
 EVENTS = 500  # in one notification, about as editors bundle them
-DOCUMENT = '''"""Orders of a shop."""
+DOCUMENT = '''"""Orders of shop {}."""
 
 
 def total(items):
@@ -53,7 +53,7 @@ def discount(items, share):
 '''
 TYPED = (
     "def shipping(items):\n    weight = sum(item.weight for item in items)\n    return max(4, weight * 2)\n\n\n"
-    "def invoice(order):\n    lines = [f'{item.name}: {item.price}' for item in order.items]\n    return '\\n'.join(lines)\n\n\n"
+    "def invoice(order):\n    lines = [item.name + str(item.price) for item in order.items]\n"
 )
 
 
@@ -94,7 +94,7 @@ async def _measure(home: Path, root: Path, model: Path, files: int, rounds: int)
     try:
         await _indexed(editor)
         hands = _Hands(editor, root)
-        await hands.block()  # what is loaded and read at first
+        await hands.block()  # what is loaded at first
         for number in range(rounds):
             times["quiet"] += await hands.block()
             async with _changes(editor, root, paths, BRANCHES[number % 2]):
@@ -112,28 +112,27 @@ async def _measure(home: Path, root: Path, model: Path, files: int, rounds: int)
 
 
 class _Hands:
-    """Types TYPED again and again at the end of a document, and takes it away when it is whole."""
+    """Types the same text into a new document each time, so that blocks can be compared and no answer is known from an earlier one."""
 
     def __init__(self, editor: Editor, root: Path) -> None:
-        self._editor = editor
-        self._text = DOCUMENT
-        self._keys = 0
-        editor.open(Session("orders.py", "python", DOCUMENT, ()), 0, root)
+        self._editor, self._root = editor, root
+        self._blocks = 0
 
     async def block(self) -> list[float]:
         """Seconds from each of KEYS keys to its answer."""
+        self._blocks += 1
+        text = DOCUMENT.format(self._blocks)
+        self._editor.open(Session(f"orders{self._blocks}.py", "python", text, ()), 0, self._root)
         taken = []
-        for _ in range(KEYS):
-            at = self._keys % len(TYPED)
-            cut = len(DOCUMENT) + at
-            key = Key(GAP_S, cut, len(self._text) - cut, TYPED[at])
-            after = key.apply(self._text)
+        for letter in TYPED[:KEYS]:
+            key = Key(GAP_S, len(text), 0, letter)
             start = time.perf_counter()
-            self._editor.change(self._text, key)
-            await self._editor.complete(after, key.cursor)
+            self._editor.change(text, key)
+            text = key.apply(text)
+            await self._editor.complete(text, key.cursor)
             taken.append(time.perf_counter() - start)
-            self._text, self._keys = after, self._keys + 1
             await asyncio.sleep(GAP_S)
+        self._editor.close()
         return taken
 
 
