@@ -146,7 +146,7 @@ class Engine(_Section):
     cache_mb: int | None = Field(
         None,
         ge=0,
-        description="Memory for computed prefixes per model, in MB; empty: 1/16 of the machine's, at most half of the model's size, 256 to 4096.",
+        description="Memory for computed prefixes per model, in MB; empty: 1/16 of the machine's, at most 0.4 of the model's size, 256 to 4096.",
         json_schema_extra=USER,
     )
     saved_mb: int = Field(
