@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import psutil
+import pytest
 
-from qwencoder_lsp.engine.memory import BUFFERS, RESERVE, Room, demand, free_bytes, room
+from qwencoder_lsp.engine.memory import BUFFERS, RESERVE, Room, demand, free_bytes, give_back_pages, room
 
 MB = 1 << 20
 
@@ -45,3 +47,21 @@ def test_a_container_has_what_its_group_may_use_and_page_cache_is_free(tmp_path:
     (tmp_path / "memory.max").write_text("max\n")
     assert free_bytes(tmp_path) > 70_000_000
     assert free_bytes(tmp_path / "none") > 70_000_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="this system has no /proc")
+def test_pages_of_a_mapped_file_are_given_back_and_can_still_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF" * (1 << 18))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert bytes(mapped) == file.read_bytes()
+        assert resident(file) >= 1024
+        give_back_pages()
+        assert resident(file) == 0
+        assert bytes(mapped) == file.read_bytes()
+
+
+def resident(file: Path) -> int:
+    """KB of it in this process's memory."""
+    found = Path("/proc/self/smaps").read_text("utf-8", "replace").split(f"{file}\n")
+    return sum(int(part.split("\nRss:", 1)[1].split()[0]) for part in found[1:])
