@@ -120,9 +120,9 @@ def test_answers_are_the_same_with_and_without_it(model_05b: Path) -> None:
 
 def test_two_answers_at_once_and_an_unloaded_model(model_05b: Path) -> None:
     with serving(model_05b, SLOW.points, model_05b) as engine:
-        question = engine.tokens(QUESTION)  # the vocabulary goes with the model
+        question = engine.tokens(NUMBERS)  # the vocabulary goes with the model
         alone = engine.end(engine.post(question, 24))[0]
-        one, two = engine.post(QUESTION, 24), engine.post("def add(a, b):\n    return", 24)
+        one, two = engine.post(question, 24), engine.post("def add(a, b):\n    return", 24)
         ends = engine.ends(one, two)
         assert ends[one][0] == alone
         assert ends[two][0].startswith(" a + b")

@@ -72,10 +72,8 @@ def test_the_size_of_a_token_is_what_llama_cpp_takes_for_it(model: Model) -> Non
     assert 64 * PER_TOKEN <= saved <= 64 * (PER_TOKEN + 32)
 
 
-def test_a_prompt_whose_kv_does_not_fit_is_refused_with_the_figures_and_what_does_fit_is_answered(
-    model_05b: Path, lanes: Callable[..., Lanes]
-) -> None:
-    weights = model_05b.stat().st_size
+def test_a_prompt_whose_kv_does_not_fit_is_refused_with_the_figures_and_what_does_fit_is_answered(model: Model, lanes: Callable[..., Lanes]) -> None:
+    weights = model.bytes
     few = lanes(memory_limit=weights + 512 * PER_TOKEN + BUFFERS + 10_000 * PER_TOKEN)
     assert few.typing.context.n_ctx == 512
     with pytest.raises(RequestError, match=r"need 12,000 tokens, which take 300 MB \(12 KB for each token\), and 277 of the \d+ MB") as refused:
@@ -87,9 +85,9 @@ def test_a_prompt_whose_kv_does_not_fit_is_refused_with_the_figures_and_what_doe
     assert few[BULK].context.n_ctx >= 10_000, "the smaller one went for it"
 
 
-def test_a_model_whose_context_for_completions_does_not_fit_says_so(model_05b: Path, lanes: Callable[..., Lanes]) -> None:
+def test_a_model_whose_context_for_completions_does_not_fit_says_so(model: Model, lanes: Callable[..., Lanes]) -> None:
     with pytest.raises(EngineFailed, match=r"512 tokens takes 166 MB .* 0 of the \d+ MB"):
-        _ = lanes(memory_limit=model_05b.stat().st_size).typing
+        _ = lanes(memory_limit=model.bytes).typing
 
 
 def test_a_model_without_yarn_ends_where_it_was_trained(lanes: Callable[..., Lanes]) -> None:
