@@ -13,13 +13,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from qwencoder_lsp.engine.architecture import kv_bytes_per_token
-from qwencoder_lsp.engine.binding import OK, Context, Model
+from qwencoder_lsp.engine.binding import OK, Context, Model, Vocabulary
 from qwencoder_lsp.engine.kvpool import common
 from qwencoder_lsp.errors import EngineFailed
 
@@ -38,15 +37,7 @@ LEAST_LEFT = 32  # tokens that an answer is expected to have still; more, if it 
 SAMPLE = 61  # every so many-eth token is compared to tell whether two vocabularies are the same
 
 
-class Words(Protocol):
-    """The part of a vocabulary that must agree."""
-
-    @property
-    def n_vocab(self) -> int: ...
-    def piece(self, token: int) -> bytes: ...
-
-
-def same_vocabulary(one: Words, other: Words) -> bool:
+def same_vocabulary(one: Vocabulary, other: Vocabulary) -> bool:
     """Whether ids mean the same text. The sizes of one family differ by what is padded behind the last token."""
     both = min(one.n_vocab, other.n_vocab)
     return abs(one.n_vocab - other.n_vocab) * 100 < both and all(one.piece(i) == other.piece(i) for i in range(0, both, SAMPLE))
@@ -71,6 +62,10 @@ class Confidence:
         self._right[kind] = self._right[kind] * FADE + right
         self._seen[kind] = self._seen[kind] * FADE + 1
         self.next += (right - self.next) / WEIGHT / 2
+
+    def refuse(self, probability: float) -> None:
+        """A guess was made and is too unsure to be checked: what the small model took for it is lost, and will be again."""
+        self.next += (self.of(probability) - self.next) / WEIGHT / 2
 
     def recover(self) -> None:
         """Nothing was guessed for a token."""
@@ -115,7 +110,11 @@ class DraftModel:
             )
         self._model.abort_flag = target.abort_flag  # one flag breaks off whatever runs
         cells = min(CELLS, self._model.vocabulary.n_ctx_train or CELLS)
-        self._context = Context(self._model, n_ctx=cells, n_seq=SEQUENCES, n_threads=threads, n_ubatch=UBATCH, n_outputs=SEQUENCES)
+        try:
+            self._context = Context(self._model, n_ctx=cells, n_seq=SEQUENCES, n_threads=threads, n_ubatch=UBATCH, n_outputs=SEQUENCES)
+        except EngineFailed:  # without the memory for it the weights must not stay either
+            self._model.close()
+            raise
         self.bytes = self._model.bytes + cells * kv_bytes_per_token(self._model.metadata)
         self._texts = [_Text() for _ in range(SEQUENCES)]
         self._keys: dict[int, int] = {}  # request -> its sequence
@@ -142,6 +141,8 @@ class DraftModel:
             token, probability = self._best()
             certain *= self.confidence.of(probability)
             if token in need.ends or certain * value <= cost(need.rows + len(guesses) + 1) - cost(need.rows + len(guesses)):
+                if not guesses:
+                    self.confidence.refuse(probability)
                 return guesses
             guesses.append((token, probability))
             if len(guesses) >= most or not self._pays(certain, need.rows, len(guesses), value, cost):

@@ -103,7 +103,7 @@ class ModelHost:
     async def load(self, model: InstalledModel) -> tuple[Engine, SegmentTokenizer]:
         """The model's engine and tokenizer, started if they are not there. A start goes on when its caller is cancelled: the next one wants it.
 
-        Raises EngineFailed; ModelUnsuitable when the model does not fit into memory.
+        Raises EngineFailed; ModelUnsuitable when the model does not fit into memory; ModelError when that of model.draft is not there.
         """
         slot = self._slots.setdefault(str(model.path), Slot(model))
         slot.used = time.monotonic()

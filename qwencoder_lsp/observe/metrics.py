@@ -31,7 +31,7 @@ class Metrics:
 
     def ended(
         self, model: str, reason: str, *, computed: int, reused: int, generated: int, drafted: int, accepted: int, preempted: int,
-        queue_ms: float, prefill_ms: float, decode_ms: float, held: int = 0,
+        queue_ms: float, prefill_ms: float, decode_ms: float, held: int,
     ) -> None:  # fmt: skip
         """Note what an engine says of a request that has ended."""
         self._requests.labels(model, reason).inc()

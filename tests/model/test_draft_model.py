@@ -11,7 +11,7 @@ import pytest
 from qwencoder_lsp.engine import draftmodel
 from qwencoder_lsp.engine.binding import Model
 from qwencoder_lsp.engine.costs import Costs
-from qwencoder_lsp.engine.draftmodel import CELLS, MOST, SEQUENCES, DraftModel, Need
+from qwencoder_lsp.engine.draftmodel import CELLS, MOST, SEQUENCES, Confidence, DraftModel, Need
 from qwencoder_lsp.engine.protocol import Loaded, Unload, Unloaded
 from qwencoder_lsp.errors import EngineFailed
 from tests.model.running import serving
@@ -76,6 +76,17 @@ def test_wrong_guesses_make_it_silent_and_time_makes_it_try_again(draft: DraftMo
         assert rounds < 60
     assert rounds > 2
     assert any(draft.guess(wanted, slow) for _ in range(400))
+
+
+def test_guesses_too_unsure_to_be_checked_make_it_silent_too() -> None:
+    confidence = Confidence()
+    before = confidence.next
+    for _ in range(60):
+        confidence.refuse(0.2)
+    assert confidence.next < before / 2
+    for _ in range(400):
+        confidence.recover()
+    assert confidence.next > 0.95 * before
 
 
 def test_more_texts_than_it_can_remember_at_once_are_read_again(draft: DraftModel, target: Model) -> None:
