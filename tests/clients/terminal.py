@@ -92,6 +92,13 @@ class Terminal:
         return done.stdout
 
 
+def written(file: Path) -> str:
+    """What the file holds; nothing while an editor that saves by renaming has moved it away."""
+    with contextlib.suppress(FileNotFoundError):
+        return file.read_text()
+    return ""
+
+
 def _words(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()

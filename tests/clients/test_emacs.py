@@ -13,7 +13,7 @@ import pytest
 
 from tests.clients import scripted
 from tests.clients.installing import Unavailable, cached, run, unpack
-from tests.clients.terminal import Terminal, have, launcher
+from tests.clients.terminal import Terminal, have, launcher, written
 
 pytestmark = pytest.mark.client
 
@@ -112,7 +112,7 @@ def saved(terminal: Terminal, file: Path, text: str) -> None:
     def same() -> bool:
         terminal.keys("C-x", "C-s")
         time.sleep(0.1)
-        return file.read_text() == text
+        return written(file) == text
 
     terminal.wait(same)
 
@@ -236,7 +236,7 @@ def type_for_a_while(terminal: Terminal, file: Path) -> None:
         terminal.type("\r")
         terminal.keys("M-\\")  # the next function not within this one
     terminal.keys("C-x", "C-s")
-    terminal.wait(lambda: file.read_text().count("def f") > scripted.TYPING_S / 4)
+    terminal.wait(lambda: written(file).count("def f") > scripted.TYPING_S / 4)
 
 
 def errors(terminal: Terminal, home: Path) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.clients import scripted
 from tests.clients.installing import Unavailable, cached, unpack
-from tests.clients.terminal import Terminal, have, launcher
+from tests.clients.terminal import Terminal, have, launcher, written
 
 pytestmark = pytest.mark.client
 
@@ -57,7 +57,7 @@ def saved(terminal: Terminal, file: Path, text: str) -> None:
     def same() -> bool:
         terminal.keys("Escape")
         terminal.type(":write\r")
-        return file.read_text() == text
+        return written(file) == text
 
     terminal.wait(same)
 
@@ -132,7 +132,7 @@ def test_a_killed_server_works_again_after_a_restart_and_typing_leaves_no_error(
     editor.type("def f(a):\nreturn a\n" * 10)
     editor.keys("Escape")
     editor.type(":write\r")
-    editor.wait(lambda: (tmp_path / "project/add.py").read_text().count("def f") == 10)
+    editor.wait(lambda: written(tmp_path / "project/add.py").count("def f") == 10)
     log = (tmp_path / "helix.log").read_text() if (tmp_path / "helix.log").exists() else ""
     assert [line for line in log.splitlines() if "panic" in line.lower()] == []
 
@@ -149,6 +149,6 @@ def test_typing_for_a_while_leaves_no_error_in_the_log(editor: Terminal, tmp_pat
         editor.keys(*[("C-x", "Tab"), ("C-x", "C-n", "C-p"), ("Escape", "u"), ("BSpace", "BSpace"), ("C-w",)][number % 5])
     editor.keys("Escape")
     editor.type(":write\r")
-    editor.wait(lambda: (tmp_path / "project/written.py").read_text().count("def f") > scripted.TYPING_S / 4)
+    editor.wait(lambda: written(tmp_path / "project/written.py").count("def f") > scripted.TYPING_S / 4)
     log = (tmp_path / "helix.log").read_text() if (tmp_path / "helix.log").exists() else ""
     assert [line for line in log.splitlines() if "[ERROR]" in line or "panic" in line.lower()] == []
