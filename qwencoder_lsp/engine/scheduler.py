@@ -31,6 +31,8 @@ OVER = 1.7  # a step with a whole tile may be so much longer than its budget if
 AS_FAST = 0.92  # of the best rate: then the larger step is taken
 FASTER = 1.2  # it computes so many times as much of the prompt per millisecond
 STRETCH = 1.25  # a step may be so much longer if that finishes a prompt: its answer begins a whole step earlier
+AHEAD = 0.7  # prompts that end in a step go without the rows of those who generate if that takes at most so much of the time,
+IN_TWO = 1.25  # and the two steps together at most so many times as long as one
 SPECULATE_UP_TO = 2  # requests that generate at once: with more, each drafted row costs nearly as much as a step of its own
 
 
@@ -44,7 +46,7 @@ class Plan:
     """One step on one lane, under one root: its rows are computed under the same adapters.
 
     prefill: prompts with how many of their tokens. limit: most rows that a draft may add per request. patient: it is not broken off for anything
-    more urgent.
+    more urgent. ahead: those who generate wait for the next step.
     """
 
     lane: str
@@ -53,6 +55,7 @@ class Plan:
     prefill: list[tuple[Job, int]] = field(default_factory=list)
     limit: int = 0
     patient: bool = False
+    ahead: bool = False
 
     @property
     def jobs(self) -> list[Job]:
@@ -74,6 +77,7 @@ class Scheduler:
         self._can_abort = can_abort
         self._owed_ms = 0.0
         self._typed_ms = -TYPING_MS
+        self._went_ahead = False
 
     def plan(self, jobs: Sequence[Job]) -> Plan | None:
         """The next step for `jobs`, which all have a sequence; None when there are none."""
@@ -93,6 +97,7 @@ class Scheduler:
 
     def account(self, plan: Plan, ms: float, *, held_back: bool) -> None:
         """The step took so long; `held_back`: lower levels waited meanwhile."""
+        self._went_ahead = plan.ahead
         if plan.level > 0 and (plan.patient or not held_back):  # what runs between two keys is paid too
             self._owed_ms = max(0.0, self._owed_ms - ms)
         elif held_back:
@@ -132,6 +137,8 @@ class Scheduler:
             outputs -= count if job.request.score_from is not None else int(job.generates)
             if count < job.remaining:  # what room is left would make the next prompt's chunk too small to be worth a step's overhead
                 break
+        if plan.level > 0 and not self._went_ahead and self._should_go_ahead(plan):
+            plan.decode, plan.ahead = [], True
         if not plan.prefill and len(plan.decode) <= SPECULATE_UP_TO:
             plan.limit = min(self._max_outputs // len(plan.decode), self._max_rows) - 1
         return plan
@@ -157,6 +164,16 @@ class Scheduler:
             if rate >= AS_FAST * best_rate:
                 best, best_rate = count, max(rate, best_rate)
         return best
+
+    def _should_go_ahead(self, plan: Plan) -> bool:
+        """Whether prompts that end in this step are answered so much sooner alone that those who generate may wait: a first token is waited for, a
+        later one is read."""
+        if not plan.decode or not plan.prefill or any(count < job.remaining for job, count in plan.prefill):
+            return False
+        prompts, readers = len(plan.prefill), len(plan.decode)
+        alone = self._costs.now(plan.rows - readers, prompts)
+        both = self._costs.now(plan.rows, prompts + readers)
+        return alone <= AHEAD * both and alone + self._costs.now(readers, readers) <= IN_TWO * both
 
     def _budget(self, plan: Plan, waiting: int) -> float:
         readers = sum(1 for j in plan.decode if j.streaming)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import beside, context, index, plumbing, restart, schemas, soak, startup, swap, users
+from tests.bench import beside, context, index, plumbing, restart, schemas, soak, startup, streams, swap, users
 from tests.bench.cursor import run as cursor
 from tests.bench.engine import run as engine
 from tests.bench.fim import run as fim
@@ -36,6 +36,7 @@ LARGE = {
     "requirements": requirements,
     "schemas": schemas,
     "users": users,
+    "streams": streams,
 }
 
 

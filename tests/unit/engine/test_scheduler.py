@@ -217,6 +217,32 @@ def test_a_request_whose_steps_were_broken_off_often_is_left_to_finish_one() -> 
     assert plan.patient
 
 
+def test_a_short_prompt_goes_ahead_of_many_who_read_but_not_twice_in_a_row() -> None:
+    s = scheduler()
+    readers = [job(50, 49, reading=True) for _ in range(20)]
+    first, second = job(12), job(12)
+    plan = s.plan([*readers, first])
+    assert plan
+    assert plan.jobs == [first]
+    s.account(plan, 100.0, held_back=False)
+    plan = s.plan([*readers, second])
+    assert plan
+    assert plan.decode == readers
+    assert [j for j, _ in plan.prefill] == [second]
+    s.account(plan, 300.0, held_back=False)
+    plan = s.plan([*readers, job(12)])
+    assert plan
+    assert not plan.decode
+
+
+def test_a_prompt_does_not_go_ahead_of_one_reader_nor_before_its_last_step() -> None:
+    for readers, prompt in ((1, 12), (20, 400)):
+        plan = scheduler().plan([*(job(50, 49, reading=True) for _ in range(readers)), job(prompt)])
+        assert plan
+        assert len(plan.decode) == readers, (readers, prompt)
+        assert plan.prefill
+
+
 def test_guesses_are_allowed_for_one_or_two_readers_only() -> None:
     for readers, allowed in ((1, True), (2, True), (3, False)):
         plan = scheduler().plan([job(50, 49, reading=True) for _ in range(readers)])
