@@ -7,6 +7,7 @@ Within a level all requests that generate get a row, and one chunk of prompts go
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +18,12 @@ from qwencoder_lsp.engine.protocol import Priority
 STREAM_MS = 350.0  # longest step while somebody reads along and one prompt waits
 MOST_STREAM_FACTOR = 3.0  # times as long where several wait: small chunks compute a quarter fewer tokens per second
 QUIET_MS = 1200.0  # longest step of a lower level while nobody reads along: a new request may wait that long
-BETWEEN_KEYS_MS = 150.0  # longest step of a lower level while somebody types: what the next key breaks off was computed for nothing
+BETWEEN_KEYS_MS = 150.0  # longest step of a lower level while somebody types: a key waits for it, or what it breaks off was computed for nothing
 TYPING_MS = 2000.0  # after a completion somebody is taken to type
 PATIENT_MS = 150.0  # longest step that a keystroke has to wait for, because steps of a request in it were broken off too often
 NO_ABORT_MS = 150.0  # longest step for a completion where a running step cannot be broken off
 SHARE = 0.05  # of the time, for the levels that are held back
+AHEAD_OF_SHARE_MS = 350.0  # at most so much of it is counted as taken in advance, when nothing held them back
 SLACK = 2.0  # a prompt may be overtaken by shorter ones until it has waited this many times its own cost
 CLASS_MS = {Priority.REVIEW: 5000.0}  # as if it had come so much later
 MAX_ABORTS = 3  # a request whose steps were broken off so often is left to finish one
@@ -45,14 +47,15 @@ def level(priority: Priority) -> int:
 class Plan:
     """One step on one lane, under one root: its rows are computed under the same adapters.
 
-    prefill: prompts with how many of their tokens. limit: most rows that a draft may add per request. patient: it is not broken off for anything
-    more urgent. ahead: those who generate wait for the next step.
+    prefill: prompts with how many of their tokens. spare: most rows that what a constraint forces may add per request, limit: that a guess may.
+    patient: it is not broken off for anything more urgent. ahead: those who generate wait for the next step.
     """
 
     lane: str
     level: int
     decode: list[Job] = field(default_factory=list)
     prefill: list[tuple[Job, int]] = field(default_factory=list)
+    spare: int = 0
     limit: int = 0
     patient: bool = False
     ahead: bool = False
@@ -99,7 +102,7 @@ class Scheduler:
         """The step took so long; `held_back`: lower levels waited meanwhile."""
         self._went_ahead = plan.ahead
         if plan.level > 0 and (plan.patient or not held_back):  # what runs between two keys is paid too
-            self._owed_ms = max(0.0, self._owed_ms - ms)
+            self._owed_ms = max(-AHEAD_OF_SHARE_MS, self._owed_ms - ms)
         elif held_back:
             self._owed_ms += SHARE * ms
 
@@ -139,8 +142,9 @@ class Scheduler:
                 break
         if plan.level > 0 and not self._went_ahead and self._should_go_ahead(plan):
             plan.decode, plan.ahead = [], True
-        if not plan.prefill and len(plan.decode) <= SPECULATE_UP_TO:
-            plan.limit = min(self._max_outputs // len(plan.decode), self._max_rows) - 1
+        if plan.decode:
+            plan.spare = self._drafted_rows(plan) // len(plan.decode)
+            plan.limit = plan.spare if not plan.prefill and len(plan.decode) <= SPECULATE_UP_TO else 0
         return plan
 
     def _chunk(self, decode: Sequence[Job], job: Job, budget_ms: float) -> int:
@@ -165,6 +169,13 @@ class Scheduler:
                 best, best_rate = count, max(rate, best_rate)
         return best
 
+    def _drafted_rows(self, plan: Plan) -> int:
+        """How many rows drafts may add to a step that generates."""
+        most = min(self._max_outputs, self._max_rows)
+        if self._between_keys(plan):
+            most = bisect_right(range(1, most + 1), BETWEEN_KEYS_MS, key=lambda rows: self._costs.now(rows, rows))
+        return max(0, most - len(plan.decode))
+
     def _should_go_ahead(self, plan: Plan) -> bool:
         """Whether prompts that end in this step are answered so much sooner alone that those who generate may wait: a first token is waited for, a
         later one is read."""
@@ -177,10 +188,13 @@ class Scheduler:
 
     def _budget(self, plan: Plan, waiting: int) -> float:
         readers = sum(1 for j in plan.decode if j.streaming)
-        if plan.level > 0 and now_ms() - self._typed_ms < TYPING_MS:
+        if self._between_keys(plan):
             return BETWEEN_KEYS_MS
         if readers:
             return STREAM_MS * min(MOST_STREAM_FACTOR, waiting)
         if plan.level == 0:
             return float("inf") if self._can_abort else NO_ABORT_MS
         return QUIET_MS
+
+    def _between_keys(self, plan: Plan) -> bool:
+        return plan.level > 0 and now_ms() - self._typed_ms < TYPING_MS

@@ -46,9 +46,9 @@ class Step:
         room = context.n_outputs - used
         if pool.free < plan.rows + room:
             room = min(room, pool.free + pool.idle - plan.rows)
-        spare = room // max(1, len(plan.decode))
+        spare = max(0, min(plan.spare, room // max(1, len(plan.decode))))
         for job in plan.decode:
-            draft = job.draft(costs.draft, len(plan.decode), min(plan.limit, max(0, spare)), max(0, spare))
+            draft = job.draft(costs.draft, len(plan.decode), min(plan.limit, spare), spare)
             tokens = np.concatenate((job.next_rows(1), np.asarray(draft, np.int32)))
             self._parts[id(job)] = Rows(tokens, draft, len(tokens))
         self.rows = sum(len(part.tokens) for part in self._parts.values())

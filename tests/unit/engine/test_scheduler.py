@@ -8,7 +8,7 @@ from qwencoder_lsp.engine.costs import TILE, Costs
 from qwencoder_lsp.engine.job import Job
 from qwencoder_lsp.engine.kvpool import Sequence
 from qwencoder_lsp.engine.protocol import Generate, Priority
-from qwencoder_lsp.engine.scheduler import MAX_ABORTS, STREAM_MS, Plan, Scheduler
+from qwencoder_lsp.engine.scheduler import BETWEEN_KEYS_MS, MAX_ABORTS, STREAM_MS, Plan, Scheduler
 
 COSTS = ((1, 1, 25.0), (8, 8, 100.0), (64, 1, 440.0), (128, 1, 650.0), (256, 1, 1200.0), (512, 1, 2300.0))
 FAST = ((1, 1, 18.0), (8, 8, 76.0), (16, 1, 95.0), (64, 1, 250.0), (128, 1, 505.0))
@@ -182,6 +182,32 @@ def test_while_somebody_types_steps_of_a_review_are_short() -> None:
     quiet = chunk(s.plan([review]))
     s.plan([job(100, 99, Priority.TYPING, lane="typing"), review])
     assert 16 <= chunk(s.plan([review])) < quiet / 3
+
+
+def test_while_somebody_types_what_a_review_guesses_or_is_forced_to_say_makes_no_long_step() -> None:
+    s = scheduler()
+    review = job(50, 49, Priority.REVIEW, reading=True)
+    quiet = s.plan([review])
+    assert quiet
+    assert quiet.spare == quiet.limit == 63
+    s.plan([job(100, 99, Priority.TYPING, lane="typing"), review])
+    plan = s.plan([review])
+    assert plan
+    assert 0 < plan.limit == plan.spare < 16
+    assert Costs(COSTS).draft(1 + plan.spare) <= BETWEEN_KEYS_MS
+
+
+def test_a_step_that_took_more_than_the_share_is_paid_before_the_next_one() -> None:
+    s = scheduler()
+    jobs = [job(100, 99, Priority.TYPING, lane="typing"), job(50, 49, Priority.REVIEW, reading=True)]
+    ms = {0: 0.0, 1: 0.0}
+    for _ in range(1000):
+        plan = s.plan(jobs)
+        assert plan
+        took = 150.0 if plan.level else 25.0
+        ms[plan.level] += took
+        s.account(plan, took, held_back=plan.level == 0)
+    assert 0.03 < ms[1] / (ms[0] + ms[1]) < 0.07
 
 
 def test_background_work_waits_for_chats_but_is_not_starved_by_them() -> None:
