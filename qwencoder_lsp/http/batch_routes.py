@@ -1,11 +1,11 @@
-"""OpenAI's /v1/files and /v1/batches."""
+"""OpenAI's /v1/files and /v1/batches. Where keys are used, what came with one is seen with that one alone, and by the machine's owner."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, UploadFile
+from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from fastapi.responses import FileResponse
 from starlette.responses import Response
 
@@ -28,57 +28,64 @@ class BatchBody(Body):
     metadata: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
 
+def _owner(request: Request) -> str:
+    return str(getattr(request.state, "owner", ""))
+
+
+Owner = Annotated[str, Depends(_owner)]
+
+
 def batch_routes(store: BatchStore, runner: BatchRunner) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", tags=["batch"])
 
     @router.post("/files")
-    async def upload(file: UploadFile, purpose: Annotated[str, Form()] = "batch") -> Dict:
+    async def upload(owner: Owner, file: UploadFile, purpose: Annotated[str, Form()] = "batch") -> Dict:
         if purpose != "batch":
             raise FieldError("purpose", 'files are kept for "batch" only.')
-        return _file(await asyncio.to_thread(store.add, file.file, file.filename or "file.jsonl"))
+        return _file(await asyncio.to_thread(store.add, file.file, file.filename or "file.jsonl", purpose, owner))
 
     @router.get("/files")
-    async def files() -> Dict:
-        return _list([_file(f) for f in store.files()])
+    async def files(owner: Owner) -> Dict:
+        return _list([_file(f) for f in store.files() if _seen(f, owner)])
 
     @router.get("/files/{file_id}")
-    async def file(file_id: str) -> Dict:
-        return _file(_known_file(store, file_id))
+    async def file(file_id: str, owner: Owner) -> Dict:
+        return _file(_known_file(store, file_id, owner))
 
     @router.get("/files/{file_id}/content", response_class=Response, responses={200: {"content": {"application/jsonl": {}}}})
-    async def content(file_id: str) -> FileResponse:
-        found = _known_file(store, file_id)
+    async def content(file_id: str, owner: Owner) -> FileResponse:
+        found = _known_file(store, file_id, owner)
         return FileResponse(store.path(found), media_type="application/jsonl")
 
     @router.delete("/files/{file_id}")
-    async def delete(file_id: str) -> Dict:
-        found = _known_file(store, file_id)
+    async def delete(file_id: str, owner: Owner) -> Dict:
+        found = _known_file(store, file_id, owner)
         if any(b.input_file == found.id and b.status in UNFINISHED for b in store.batches()):
             raise RequestError("A batch still reads this file.", "Cancel the batch first.")
         store.delete(found)
         return {"id": found.id, "object": "file", "deleted": True}
 
     @router.post("/batches")
-    async def begin(body: BatchBody) -> Dict:
+    async def begin(body: BatchBody, owner: Owner) -> Dict:
         found = store.file(body.input_file_id)
-        if found is None:
+        if found is None or not _seen(found, owner):
             raise FieldError("input_file_id", "there is no such file.", "POST /v1/files keeps one.")
         batch = store.begin(body.endpoint, found, body.metadata)
         runner.start(batch)
         return shown(batch)
 
     @router.get("/batches")
-    async def batches() -> Dict:
-        return _list([shown(runner.state(b.id) or b) for b in store.batches()])
+    async def batches(owner: Owner) -> Dict:
+        return _list([shown(runner.state(b.id) or b) for b in store.batches() if _seen(b, owner)])
 
     @router.get("/batches/{batch_id}")
-    async def batch(batch_id: str) -> Dict:
-        return shown(_known_batch(runner, batch_id))
+    async def batch(batch_id: str, owner: Owner) -> Dict:
+        return shown(_known_batch(runner, batch_id, owner))
 
     @router.post("/batches/{batch_id}/cancel")
-    async def cancel(batch_id: str) -> Dict:
-        return shown(await runner.cancel(_known_batch(runner, batch_id)))
+    async def cancel(batch_id: str, owner: Owner) -> Dict:
+        return shown(await runner.cancel(_known_batch(runner, batch_id, owner)))
 
     return router
 
@@ -114,13 +121,18 @@ def _list(rows: list[Dict]) -> Dict:
     return {"object": "list", "data": rows, "has_more": False, **ends}
 
 
-def _known_file(store: BatchStore, id_: str) -> StoredFile:
-    if found := store.file(id_):
+def _seen(thing: StoredFile | Batch, owner: str) -> bool:
+    """Whether whoever asks may know of it; without a key it is the machine's owner."""
+    return owner in ("", thing.owner)
+
+
+def _known_file(store: BatchStore, id_: str, owner: str) -> StoredFile:
+    if (found := store.file(id_)) and _seen(found, owner):
         return found
     raise NotFound(f"There is no file {id_!r}.", "GET /v1/files lists them.")
 
 
-def _known_batch(runner: BatchRunner, id_: str) -> Batch:
-    if found := runner.state(id_):
+def _known_batch(runner: BatchRunner, id_: str, owner: str) -> Batch:
+    if (found := runner.state(id_)) and _seen(found, owner):
         return found
     raise NotFound(f"There is no batch {id_!r}.", "GET /v1/batches lists them.")

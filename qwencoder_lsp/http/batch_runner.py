@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,6 +18,8 @@ from qwencoder_lsp.http.service import Service
 AT_ONCE = 8  # of all batches together
 BUSY_S = 2.0  # before a request that found the engine full is tried again
 ATTEMPTS = 3  # of a request whose engine died under it
+
+log = logging.getLogger(__name__)
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -68,8 +72,19 @@ class BatchRunner:
         with self._service.working():
             try:
                 await self._work(id_)
-            except (RequestError, OSError) as error:
-                self._set(id_, replace(self._current[id_], problems=(Problem(0, "file", str(error)),)).now("failed"))
+            except Exception as error:
+                if not isinstance(error, RequestError | OSError):
+                    log.exception("batch %s", id_)
+                await self._fail(id_, error)
+
+    async def _fail(self, id_: str, error: Exception) -> None:
+        """What was answered so far is kept, where the disk still takes it."""
+        batch = replace(self._current[id_], problems=(Problem(0, "file", str(error)),))
+        with contextlib.suppress(OSError):
+            batch = await asyncio.to_thread(self._store.finish, batch)
+        with contextlib.suppress(OSError):
+            self._store.save(batch.now("failed"))
+        self._current[id_] = batch.now("failed")
 
     async def _work(self, id_: str) -> None:
         batch = self._current[id_]
@@ -82,11 +97,12 @@ class BatchRunner:
         self._current[id_] = replace(batch, completed=sum(done.values()), failed=len(done) - sum(done.values()))
         tasks: set[asyncio.Task[None]] = set()
         try:
-            for line in self._store.missing(batch):
+            for line in self._store.missing(batch, done):
                 await self._places.acquire()
-                task = asyncio.create_task(self._one(id_, line))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                tasks.add(asyncio.create_task(self._one(id_, line)))
+                for task in [task for task in tasks if task.done()]:
+                    tasks.remove(task)
+                    task.result()  # an answer that could not be written ends the batch
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:

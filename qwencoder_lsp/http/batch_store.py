@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,13 +25,14 @@ UNFINISHED = ("validating", "in_progress", "finalizing", "cancelling")
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file. purpose: "batch" or "batch_output"; size: bytes; created: Unix time."""
+    """A file. purpose: "batch" or "batch_output"; size: bytes; created: Unix time; owner: whose key it came with, empty without keys."""
 
     id: str
     filename: str
     purpose: str
     size: int
     created: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch. status and times as in OpenAI's API; problems: why it failed."""
+    """A batch. status and times as in OpenAI's API; problems: why it failed; owner: that of its file."""
 
     id: str
     endpoint: str
@@ -60,6 +61,7 @@ class Batch:
     times: dict[str, int] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    owner: str = ""
 
     def now(self, status: str) -> Batch:
         """The batch in that state from now on."""
@@ -80,13 +82,13 @@ class BatchStore:
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory or paths.batches_dir()
 
-    def add(self, source: BinaryIO, filename: str, purpose: str = "batch") -> StoredFile:
+    def add(self, source: BinaryIO, filename: str, purpose: str = "batch", owner: str = "") -> StoredFile:
         """Keep a copy of what `source` holds."""
         id_ = f"file-{secrets.token_hex(12)}"
         with self._open(self._content(id_), "wb") as target:
             shutil.copyfileobj(source, target)
             size = target.tell()
-        stored = StoredFile(id_, filename, purpose, size, int(time.time()))
+        stored = StoredFile(id_, filename, purpose, size, int(time.time()), owner)
         self._write(stored.id, stored)
         return stored
 
@@ -110,7 +112,7 @@ class BatchStore:
 
     def begin(self, endpoint: str, input_file: StoredFile, metadata: dict[str, str]) -> Batch:
         """A new batch, which has still to be validated."""
-        batch = Batch(f"batch_{secrets.token_hex(12)}", endpoint, input_file.id, int(time.time()), metadata=metadata)
+        batch = Batch(f"batch_{secrets.token_hex(12)}", endpoint, input_file.id, int(time.time()), metadata=metadata, owner=input_file.owner)
         self.save(batch)
         return batch
 
@@ -149,26 +151,26 @@ class BatchStore:
             problems.append(Problem(MOST_LINES + 1, "too_many_lines", f"A batch has at most {MOST_LINES} requests."))
         return count, tuple(problems)
 
-    def missing(self, batch: Batch) -> Iterator[Line]:
-        """The requests of a valid batch that have no answer yet."""
-        done = self.answered(batch)
+    def missing(self, batch: Batch, done: Container[str]) -> Iterator[Line]:
+        """The requests of a valid batch whose custom_id is not in `done`."""
         for _, text in self._lines(batch.input_file):
             found = read_line(text, batch.endpoint)
             if isinstance(found, Line) and found.custom_id not in done:
                 yield found
 
     def answered(self, batch: Batch) -> dict[str, bool]:
-        """By custom_id, whether it went well. A line that a crash left half-written is cut off."""
+        """By custom_id, whether it went well. A line that a crash left half-written, or that is damaged, is taken out."""
         found: dict[str, bool] = {}
         for file, good in ((self._answers(batch, failed=False), True), (self._answers(batch, failed=True), False)):
             if not file.exists():
                 continue
             data = file.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if whole != data:
-                with file.open("r+b") as torn:
-                    torn.truncate(len(whole))
-            found.update({json.loads(line)["custom_id"]: good for line in whole.splitlines()})
+            lines = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n") and _custom_id(line) is not None]
+            if len(whole := b"".join(lines)) != len(data):
+                with self._open(partial := file.with_suffix(".tmp"), "wb") as mended:
+                    mended.write(whole)
+                partial.replace(file)
+            found.update({str(_custom_id(line)): good for line in lines})
         return found
 
     def answer(self, batch: Batch, line: dict[str, Any], *, failed: bool) -> None:
@@ -194,7 +196,7 @@ class BatchStore:
         if not source.exists():
             return ""
         with source.open("rb") as answers:
-            return self.add(answers, f"{batch.id}_{'errors' if failed else 'output'}.jsonl", "batch_output").id
+            return self.add(answers, f"{batch.id}_{'errors' if failed else 'output'}.jsonl", "batch_output", batch.owner).id
 
     def _answers(self, batch: Batch, *, failed: bool) -> Path:
         return self._directory / f"{batch.id}.{'errors' if failed else 'output'}.part"
@@ -231,6 +233,15 @@ class BatchStore:
     def _read_all(self, kind: str) -> list[dict[str, Any]]:
         found = (self._read(path.stem, kind) for path in self._directory.glob(f"{kind}*.json"))
         return [fields for fields in found if fields]
+
+
+def _custom_id(answer: bytes) -> str | None:
+    """Of a line with an answer; None where it is damaged."""
+    try:
+        id_ = json.loads(answer)["custom_id"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return id_ if isinstance(id_, str) else None
 
 
 def _batch(fields: dict[str, Any]) -> Batch:

@@ -27,6 +27,7 @@ OPEN = frozenset({"/health", "/v1/health", "/dashboard"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_S = 30.0  # for a body to arrive
 MINUTE_S = 60.0
+OWNER = 16  # hexadecimal digits of a key's digest, by which the routes know what is whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Guard:
             refusal = JSONResponse(shape(message, "authentication_error", "invalid_api_key"), 401, {"www-authenticate": "Bearer"})
             await refusal(scope, receive, send)
             return
+        if who:
+            scope.setdefault("state", {})["owner"] = self._keys[who - 1].hex()[:OWNER]
         if scope["method"] in SAFE:
             await self._app(scope, receive, send)
             return

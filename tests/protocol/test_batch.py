@@ -17,6 +17,7 @@ import openai
 import pytest
 
 from qwencoder_lsp import paths
+from qwencoder_lsp.gateway.protocol import ListenRequest
 from tests.protocol.fronts import Front, front
 from tests.protocol.gateways import alive, wait
 
@@ -140,6 +141,55 @@ async def test_files_of_users_are_private(script: Any) -> None:
     directory = paths.batches_dir()
     assert directory.stat().st_mode & 0o077 == 0
     assert all(file.stat().st_mode & 0o077 == 0 for file in directory.iterdir())
+
+
+async def test_what_came_with_one_key_is_not_seen_with_another(script: Any) -> None:
+    script(default="x")
+    mine, theirs = "m" * 24, "t" * 24
+    async with front(ListenRequest("127.0.0.1", 0, (mine, theirs))) as f:
+        batch = await ended(f, (await begin(f, line("a"))).id)
+        async with openai.AsyncOpenAI(base_url=f.client.base_url, api_key=theirs, max_retries=0) as other:
+            assert [file async for file in other.files.list()] == []
+            assert [each async for each in other.batches.list()] == []
+            for id_ in (batch.input_file_id, batch.output_file_id):
+                with pytest.raises(openai.NotFoundError):
+                    await other.files.content(id_)
+                with pytest.raises(openai.NotFoundError):
+                    await other.files.delete(id_)
+            with pytest.raises(openai.NotFoundError):
+                await other.batches.cancel(batch.id)
+            with pytest.raises(openai.BadRequestError):
+                await other.batches.create(input_file_id=batch.input_file_id, endpoint=CHAT, completion_window="24h")
+        assert await rows(f, batch.output_file_id)
+        assert (await f.private.service.json("GET", "/v1/batches"))["data"][0]["id"] == batch.id, "the machine's owner sees all"
+
+
+async def test_a_batch_whose_answers_cannot_be_written_fails_and_says_why(script: Any) -> None:
+    script(default="word " * 20, token_ms=50)
+    async with front() as f:
+        batch = await begin(f, line("a"), line("b"))
+        (paths.batches_dir() / f"{batch.id}.output.part").mkdir(parents=True)
+        batch = await ended(f, batch.id)
+        assert batch.status == "failed"
+        assert batch.errors
+        assert batch.errors.data
+        assert "directory" in batch.errors.data[0].message
+        (paths.batches_dir() / f"{batch.id}.output.part").rmdir()
+
+
+async def test_a_damaged_answer_is_asked_for_again_after_a_restart(script: Any) -> None:
+    script(rules=[{"contains": "slow", "text": "word " * 400, "token_ms": 50}], default="x")
+    async with front() as f:
+        batch = await begin(f, line("quick"), line("slow"))
+        await until(f, batch.id, lambda b: b.request_counts.completed == 1)
+        os.kill((await f.private.status()).pid, signal.SIGKILL)
+    part = paths.batches_dir() / f"{batch.id}.output.part"
+    part.write_bytes(b'{"custom_id": "quick", "resp\x00\n' + b"[]\n")
+    script(default="again")
+    async with front() as f:
+        batch = await ended(f, batch.id)
+        answers = await rows(f, batch.output_file_id)
+    assert (batch.status, batch.request_counts.completed, len(answers)) == ("completed", 2, 2)
 
 
 def test_the_command_writes_the_answers_and_goes_on_where_it_was(script: Any, tmp_path: Path) -> None:
