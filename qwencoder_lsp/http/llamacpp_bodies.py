@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
@@ -26,8 +26,6 @@ class NativeSampled(Sampled):
     t_max_predict_ms: Milliseconds = 0
     n_indent: int = Field(0, ge=0, le=1000)
     response_fields: list[str] = Field(default_factory=list)
-    json_schema: dict[str, Any] | None = None
-    grammar: str = ""
 
     @property
     def limit(self) -> int:

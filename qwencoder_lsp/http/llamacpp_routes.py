@@ -6,7 +6,6 @@ Slots and samplers are ours: `id_slot`, `cache_prompt` and `samplers` are ignore
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,7 +19,6 @@ from qwencoder_lsp.core.prompt import PromptParts, Snippet
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
 from qwencoder_lsp.errors import ModelUnsuitable
 from qwencoder_lsp.http.candidates import answers, candidates
-from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
 from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, fill_model, prompt_tokens, text_model
@@ -133,12 +131,6 @@ async def _plan_infill(service: Service, body: InfillBody) -> Plan:
 
 
 def _limited(request: Generate, body: NativeSampled) -> Generate:
-    if body.grammar:
-        raise FieldError("grammar", "GBNF grammars are not served.", "Use json_schema, regex or choice.")
-    if body.json_schema is not None:
-        if request.constraint:
-            raise FieldError("json_schema", "only one of json_schema, response_format, regex and choice can be obeyed.")
-        request = replace(request, constraint=Constraint("json_schema", json.dumps(body.json_schema)))
     stops = replace(request.stops, indent=body.n_indent or None, after_newline_ms=body.t_max_predict_ms or None)
     return replace(request, stops=stops)
 

@@ -79,7 +79,7 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
         await tools.check()
     await _check_format(body)
     told = sum(len(str(turn.get("content") or "")) for turn in turns)
-    constrained = tools is not None or body.response_format.type != "text" or body.regex is not None
+    constrained = tools is not None or body.response_format.type != "text" or body.json_schema is not None or body.regex is not None
     chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.max_tokens))
     engine, tokenizer = await service.host.load(chosen.model)
     shown, room = tools.shown() if tools else [], _room(engine)
@@ -218,23 +218,31 @@ def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max
 
 
 def _constraint(body: Sampled) -> Constraint | None:
+    """What the answer must look like. Raises FieldError for what cannot be obeyed."""
+    if body.grammar:
+        raise FieldError("grammar", "GBNF grammars are not served.", "Use json_schema, regex or choice.")
     form = body.response_format
     found: list[Constraint] = []
-    if form.type == "json_object":
+    if form.wanted is not None:
+        found.append(Constraint("json_schema", json.dumps(form.wanted)))
+    elif form.type == "json_object":
         found.append(Constraint("json_schema", '{"type":"object"}'))
     elif form.type == "json_schema":
-        if form.json_schema is None:
-            raise FieldError("response_format.json_schema", "the schema is missing.")
-        found.append(Constraint("json_schema", json.dumps(form.json_schema.schema_)))
+        raise FieldError("response_format.json_schema", "the schema is missing.")
+    if body.json_schema is not None:
+        found.append(Constraint("json_schema", json.dumps(body.json_schema)))
     if body.regex is not None:
         found.append(Constraint("regex", body.regex))
     if body.choice is not None:
         found.append(Constraint("choice", json.dumps(body.choice)))
     if len(found) > 1:
-        raise FieldError("response_format", "only one of response_format, regex and choice can be obeyed.")
+        field = "response_format" if body.json_schema is None else "json_schema"
+        raise FieldError(field, "only one of response_format, json_schema, regex and choice can be obeyed.")
     return found[0] if found else None
 
 
 async def _check_format(body: Sampled) -> None:
-    if form := body.response_format.json_schema:
-        await check_schemas({"response_format.json_schema.schema": form.schema_})
+    form = body.response_format
+    name = "response_format.json_schema.schema" if form.json_schema else "response_format.schema"
+    given = {name: form.wanted, "json_schema": body.json_schema}
+    await check_schemas({field: schema for field, schema in given.items() if schema is not None})

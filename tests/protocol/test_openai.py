@@ -14,6 +14,11 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 CONSTRAINED: list[tuple[dict[str, Any], str]] = [
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"title": "SCHEMA"}}}}, '"SCHEMA"'),
     ({"response_format": {"type": "json_object"}}, '{"type":"object"}'),
+    ({"response_format": {"type": "json_object", "schema": {"title": "OBJECT"}}}, '"OBJECT"'),
+    ({"response_format": {"type": "json_schema", "schema": {"title": "LLAMA"}}}, '"LLAMA"'),
+    ({"json_schema": {"title": "TOP"}}, '"TOP"'),
+    ({"guided_json": {"title": "GUIDED"}}, '"GUIDED"'),
+    ({"guided_json": '{"title": "TEXT"}'}, '"TEXT"'),
     ({"regex": "[a-z]R"}, "[a-z]R"),
     ({"guided_regex": "[a-z]G"}, "[a-z]G"),
     ({"choice": ["yes", "C"]}, '["yes", "C"]'),
@@ -214,6 +219,8 @@ async def test_what_the_answer_must_look_like_reaches_the_engine(script: Any) ->
         for fields, wanted in CONSTRAINED:
             answer = await f.client.chat.completions.create(model="auto", messages=HELLO, extra_body=fields)
             assert answer.choices[0].message.content == wanted
+            text = await f.client.completions.create(model="auto", prompt="hello", max_tokens=50, extra_body=fields)
+            assert text.choices[0].text == wanted
         free = await f.client.chat.completions.create(model="auto", messages=HELLO, response_format={"type": "text"})
     assert free.choices[0].message.content == "free"
 
