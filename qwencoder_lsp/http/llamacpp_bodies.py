@@ -8,7 +8,6 @@ from pydantic import AliasChoices, Field
 
 from qwencoder_lsp.http.openai_bodies import Body, ChatMessage, Sampled, Texts, ToolBody
 
-UNBOUNDED = 4096  # what n_predict -1 means here
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 
 
@@ -28,9 +27,9 @@ class NativeSampled(Sampled):
     response_fields: list[str] = Field(default_factory=list)
 
     @property
-    def limit(self) -> int:
-        """Most tokens of the answer."""
-        return UNBOUNDED if self.n_predict < 0 else self.n_predict
+    def limit(self) -> int | None:
+        """Most tokens of the answer; None for any number (-1)."""
+        return None if self.n_predict < 0 else self.n_predict
 
 
 class NativeCompletionBody(NativeSampled):

@@ -26,7 +26,7 @@ from qwencoder_lsp.http.openai_shapes import spelled, timings
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
-from qwencoder_lsp.prompt.budget import fim_budget
+from qwencoder_lsp.prompt.budget import UNBOUNDED, answer_room, fim_budget
 from qwencoder_lsp.prompt.chat import conversation_text, template_of
 from qwencoder_lsp.prompt.fim import render_fim
 
@@ -101,7 +101,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
 async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan:
     model = text_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = _limited(base_request(body, engine, tokenizer, UNBOUNDED if body.limit is None else body.limit, None), body)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
     return Plan(model, engine, tokenizer, candidates(asked, body.n))
@@ -110,11 +110,11 @@ async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan
 async def _plan_infill(service: Service, body: InfillBody) -> Plan:
     model = fill_model(service, body.model or AUTO)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = _limited(base_request(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx), None), body)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     if body.temperature is None:
         request = replace(request, sampling=replace(request.sampling, temperature=0.0))
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + len(body.prompt))
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens + len(body.prompt))
     if body.input_extra:  # a prefix that fills the context would leave no room for what the client took the trouble to send
         room = budget.prefix + budget.snippets
         budget = replace(budget, prefix=min(budget.prefix, room * 2 // 3), snippets=max(budget.snippets, room // 3))

@@ -199,7 +199,7 @@ TABBY_TOKENS = 64  # as Tabby's server has it; its clients name no limit
 
 
 class CompletionBody(Sampled):
-    """POST /v1/completions. With `suffix`, even an empty one, the text between prompt and suffix is asked for."""
+    """POST /v1/completions. With `suffix`, even an empty one, the text between prompt and suffix is asked for. n_predict: llama.cpp's max_tokens."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["prompt"]}, {"required": ["segments"]}]})
 
@@ -208,9 +208,14 @@ class CompletionBody(Sampled):
     segments: Segments | None = None
     language: str = ""
     truncation: Truncation = "error"
-    max_tokens: int = Field(16, ge=0)
+    max_tokens: int = Field(16, ge=-1, validation_alias=AliasChoices("n_predict", "max_tokens"))
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens of the answer; None for any number (-1)."""
+        return None if self.max_tokens < 0 else self.max_tokens
 
     @model_validator(mode="before")
     @classmethod
@@ -283,12 +288,13 @@ class ChatMessage(Body):
 
 
 class ChatBody(Sampled):
-    """POST /v1/chat/completions. n_predict 0: only read the conversation, as llama.vim does while an instruction is typed."""
+    """POST /v1/chat/completions. n_predict wins over max_tokens, as in llama.cpp (its oaicompat_chat_params_parse); 0: only read the conversation, as
+    llama.vim does while an instruction is typed; -1, which LM Studio's examples send as max_tokens: any number of tokens."""
 
     n_predict: int | None = Field(None, ge=-1)
     truncation: Truncation = "error"
     messages: list[ChatMessage] = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
+    max_tokens: int | None = Field(None, ge=-1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=20)
     tools: list[ToolBody] = Field(default_factory=list, max_length=MAX_TOOLS)
@@ -296,6 +302,12 @@ class ChatBody(Sampled):
     parallel_tool_calls: bool = True
     functions: list[Function] = Field(default_factory=list, max_length=MAX_TOOLS)
     function_call: Literal["none", "auto"] | FunctionName = "auto"
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens of the answer; None where no limit is named."""
+        asked = self.max_tokens if self.n_predict is None else self.n_predict
+        return None if asked is None or asked < 0 else asked
 
 
 class EmbeddingBody(Body):

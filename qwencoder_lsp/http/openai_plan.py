@@ -20,6 +20,7 @@ from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.choose import Choice, is_complex
 from qwencoder_lsp.models.store import InstalledModel
+from qwencoder_lsp.prompt.budget import UNBOUNDED, answer_room
 from qwencoder_lsp.prompt.chat import code_block, render_conversation
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.prompt.truncate import Dropped, shortened, shortened_conversation, too_long
@@ -27,8 +28,7 @@ from qwencoder_lsp.settings import Settings
 
 CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
-CHAT_TOKENS = 4096  # a chat that names no limit; small models may repeat themselves for ever
-SHORT_ANSWER = 256  # tokens that such a chat must have room for
+SHORT_ANSWER = 256  # tokens that a conversation or text must leave room for where no limit is named
 BANNED = -100.0
 
 
@@ -56,7 +56,7 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
         raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
     chosen = _text_choice(service, body.model) if body.suffix is None else _fill_choice(service, body.model)
     engine, tokenizer = await service.host.load(chosen.model)
-    request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
+    request = base_request(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx), body.logprobs)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", chosen.model))
     if body.suffix is None:
         made = [_continue(request, text, body, engine, tokenizer) for text in body.prompt]
@@ -80,18 +80,17 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     await _check_format(body)
     told = sum(len(str(turn.get("content") or "")) for turn in turns)
     constrained = tools is not None or body.response_format.type != "text" or body.json_schema is not None or body.regex is not None
-    chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.max_tokens))
+    chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.limit or body.max_tokens))
     engine, tokenizer = await service.host.load(chosen.model)
     shown, room = tools.shown() if tools else [], _room(engine)
     tokens, dropped = render_conversation(turns, tokenizer, shown), tuple[Dropped, ...]()
-    reserved = body.max_tokens if body.max_tokens is not None else min(SHORT_ANSWER, room // 4)
+    reserved = _reserved(body.limit or None, room)  # what is only read is read for an answer to come
     if len(tokens) > room - reserved and body.truncation == "error":
         raise too_long(len(tokens), room - reserved, reserved)
     if len(tokens) > room - reserved:
         kept, tokens, dropped = await asyncio.to_thread(shortened_conversation, turns, tokenizer, shown, room - reserved, body.truncation)
         turns = [dict(turn) for turn in kept]
-    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, room - len(tokens))
-    limit = 0 if body.n_predict == 0 else limit
+    limit = body.limit if body.limit is not None else min(UNBOUNDED, room - len(tokens))
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, adapters=service.host.adapters.chosen(body, "chat", chosen.model))
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
@@ -170,17 +169,24 @@ def _room(engine: Engine) -> int:
     return engine.info.max_ctx or engine.info.n_ctx
 
 
+def _reserved(limit: int | None, room: int) -> int:
+    """Tokens of `room` that are kept for an answer; limit: most of it, where one is named."""
+    return min(SHORT_ANSWER, room // 4) if limit is None else limit
+
+
 def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
     if body.language and isinstance(text, str):
         text = language_line(body.language, text) + text
     tokens = prompt_tokens(text, "prompt", engine, tokenizer, markup=True)
-    room = _room(engine) - body.max_tokens
+    reserved = _reserved(body.limit, _room(engine))
+    room = _room(engine) - reserved
     if len(tokens) > room and body.truncation == "error":
-        raise too_long(len(tokens), room, body.max_tokens)
+        raise too_long(len(tokens), room, reserved)
     if room < 1:
-        raise FieldError("max_tokens", f"{body.max_tokens} tokens of answer leave no room for a prompt.", "Lower it.")
+        raise FieldError("max_tokens", f"{reserved} tokens of answer leave no room for a prompt.", "Lower it.")
     tokens, dropped = shortened(tokens, room, body.truncation)
-    return replace(request, tokens=tuple(tokens)), dropped
+    limit = body.limit if body.limit is not None else min(UNBOUNDED, _room(engine) - len(tokens))
+    return replace(request, tokens=tuple(tokens), max_tokens=limit), dropped
 
 
 def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
