@@ -54,9 +54,6 @@ async def answers(host: ModelHost, model: InstalledModel, engine: Engine, reques
 
 
 async def _one(index: int, engine: Engine, request: Generate) -> AsyncGenerator[Indexed, None]:
-    if request.score_from is not None and request.score_from >= len(request.tokens):  # nothing stands before a single token
-        yield index, Done(0, "scored", len(request.tokens), 0, 0, 0.0, 0.0, 0.0)
-        return
     async with aclosing(engine.generate(request)) as found:
         async for answer in found:
             yield index, answer

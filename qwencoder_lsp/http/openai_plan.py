@@ -52,8 +52,8 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
         raise FieldError("n", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
     await _check_format(body)
     scores = body.echo and body.logprobs is not None
-    if scores and (body.max_tokens or body.stream or body.suffix is not None):
-        raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
+    if scores and (body.stream or body.suffix is not None):
+        raise FieldError("echo", "log-probabilities of the prompt are given without a suffix, and not in a stream.")
     chosen = _text_choice(service, body.model) if body.suffix is None else _fill_choice(service, body.model)
     engine, tokenizer = await service.host.load(chosen.model)
     request = base_request(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx), body.logprobs)
@@ -66,7 +66,7 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     asked = [request for request, _ in made]
     requests = candidates(asked, body.n) if body.suffix is None else candidates_of_a_hole(asked, body.n, body.temperature)
     if scores:
-        requests = tuple(replace(r, score_from=1) for r in requests)
+        requests = tuple(map(_scored, requests))
     return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why, dropped=tuple(dropped for _, dropped in made))
 
 
@@ -221,6 +221,13 @@ def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max
         constraint=_constraint(body),
         speculate=body.speculate,
     )
+
+
+def _scored(request: Generate) -> Generate:
+    """The same, with the scores of its prompt. Nothing stands before the first token. One token more, as lm-eval's local-completions asks for, is one
+    even where it ends the text: that client leaves out the last of the scores (its LocalCompletionsAPI.parse_logprobs)."""
+    stop_tokens = () if request.max_tokens == 1 else request.stop_tokens
+    return replace(request, score_from=1 if len(request.tokens) > 1 else None, stop_tokens=stop_tokens)
 
 
 def _constraint(body: Sampled) -> Constraint | None:
