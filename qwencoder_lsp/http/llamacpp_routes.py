@@ -21,7 +21,7 @@ from qwencoder_lsp.errors import ModelUnsuitable
 from qwencoder_lsp.http.candidates import answers, candidates
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
-from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, fill_model, prompt_tokens, text_model
+from qwencoder_lsp.http.openai_plan import AUTO, Plan, aside, base_request, chat_model, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_shapes import spelled, timings
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service
@@ -53,7 +53,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
         if model is REMOTE:
             raise ModelUnsuitable("The model runs elsewhere, and its vocabulary is not known here.", "Ask its own server.")
         tokenizer = await service.host.tokenizer(model)
-        tokens = tokenizer.tokenize_markup(body.content) if body.parse_special else tokenizer.tokenize(body.content)
+        tokens = await aside(len(body.content), lambda: (tokenizer.tokenize_markup if body.parse_special else tokenizer.tokenize)(body.content))
         return {"tokens": [{"id": t, "piece": spelled(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
 
     @router.post("/detokenize")
@@ -103,7 +103,8 @@ async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan
     engine, tokenizer = await service.host.load(model)
     request = _limited(base_request(body, engine, tokenizer, UNBOUNDED if body.limit is None else body.limit, None), body)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
-    asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
+    texts = await aside(sum(map(len, body.prompt)), lambda: [prompt_tokens(t, "prompt", engine, tokenizer, markup=True) for t in body.prompt])
+    asked = [replace(request, tokens=tuple(tokens)) for tokens in texts]
     return Plan(model, engine, tokenizer, candidates(asked, body.n))
 
 
@@ -120,7 +121,8 @@ async def _plan_infill(service: Service, body: InfillBody) -> Plan:
         budget = replace(budget, prefix=min(budget.prefix, room * 2 // 3), snippets=max(budget.snippets, room // 3))
     snippets = tuple(Snippet(hashlib.sha256(e.text.encode("utf-8", "replace")).hexdigest(), e.filename, e.text, "client") for e in body.input_extra)
     parts = PromptParts(body.input_prefix, body.input_suffix, snippets=snippets, typed=body.prompt)
-    prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
+    size = len(parts.prefix) + len(parts.suffix) + len(parts.typed) + sum(len(snippet.text) for snippet in snippets)
+    prompt = await aside(size, lambda: render_fim(parts, tokenizer, budget, heal=request.constraint is None))
     constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
     return Plan(
         model,

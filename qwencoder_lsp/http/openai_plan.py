@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.engine.protocol import Constraint, Engine, Generate, Priority, Sampling
@@ -30,6 +32,9 @@ CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
 SHORT_ANSWER = 256  # tokens that a conversation or text must leave room for where no limit is named
 BANNED = -100.0
+LARGE = 1 << 15  # code points; so many take some 50 ms when they are new, and who types would wait for more
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,11 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     engine, tokenizer = await service.host.load(chosen.model)
     request = base_request(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx), body.logprobs)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", chosen.model))
-    if body.suffix is None:
-        made = [_continue(request, text, body, engine, tokenizer) for text in body.prompt]
-    else:
+    if body.suffix is not None:
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
-        made = [fill(request, text, body, engine, tokenizer) for text in body.prompt]
+    make = _continue if body.suffix is None else fill
+    size = sum(map(len, body.prompt)) + len(body.suffix or "") + sum(len(s.body) for s in (body.segments.snippets if body.segments else ()))
+    made = await aside(size, lambda: [make(request, text, body, engine, tokenizer) for text in body.prompt])
     asked = [request for request, _ in made]
     requests = candidates(asked, body.n) if body.suffix is None else candidates_of_a_hole(asked, body.n, body.temperature)
     if scores:
@@ -83,7 +88,7 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.limit or body.max_tokens))
     engine, tokenizer = await service.host.load(chosen.model)
     shown, room = tools.shown() if tools else [], _room(engine)
-    tokens, dropped = render_conversation(turns, tokenizer, shown), tuple[Dropped, ...]()
+    tokens, dropped = await aside(told, lambda: render_conversation(turns, tokenizer, shown)), tuple[Dropped, ...]()
     reserved = _reserved(body.limit or None, room)  # what is only read is read for an answer to come
     if len(tokens) > room - reserved and body.truncation == "error":
         raise too_long(len(tokens), room - reserved, reserved)
@@ -147,6 +152,11 @@ def named(settings: Settings, field: str, own: str) -> str:
         if setting != AUTO and field in (setting, Path(setting).stem):
             return setting
     return find(field).name
+
+
+async def aside(size: int, work: Callable[[], T]) -> T:
+    """What `work` returns, which reads `size` code points of text: in a thread where those are many, so that the event loop goes on for who types."""
+    return await asyncio.to_thread(work) if size > LARGE else work()
 
 
 def prompt_tokens(text: str | list[int], field: str, engine: Engine, tokenizer: SegmentTokenizer, *, markup: bool) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from qwencoder_lsp import settings
 from qwencoder_lsp.engine.protocol import Generate
+from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody
 from qwencoder_lsp.http.openai_plan import plan_chat, plan_completion
 from qwencoder_lsp.http.service import Service
@@ -77,3 +79,23 @@ async def test_an_answer_without_a_limit_leaves_most_of_a_small_context_to_the_p
         (text,) = await completion(s, prompt="x" * 700, max_tokens=-1)
     assert hole.max_tokens == 256
     assert text.max_tokens == 1024 - 700
+
+
+async def test_a_large_text_is_read_while_the_event_loop_goes_on(script: Any) -> None:
+    large = "word " * 20_000
+
+    async def turns_beside(work: Awaitable[object]) -> int:
+        """How often another task had its turn before `work` was done."""
+        done, turns = asyncio.ensure_future(work), 0
+        await asyncio.sleep(0)  # now it has begun
+        while not done.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert isinstance(done.exception(), RequestError | None), "it may be too long, which shows when it has been read"
+        return turns
+
+    async with service() as s:
+        await chat(s)
+        assert await turns_beside(completion(s, prompt="x")) == 0, "the engine is there, and nothing else is waited for"
+        for work in (completion(s, prompt=large), completion(s, prompt=large, suffix="x"), chat(s, messages=[{"role": "user", "content": large}])):
+            assert await turns_beside(work) > 0
