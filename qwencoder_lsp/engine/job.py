@@ -16,7 +16,7 @@ from qwencoder_lsp.engine.drafter import Drafter
 from qwencoder_lsp.engine.healing import BYTE_PREFIX
 from qwencoder_lsp.engine.kvpool import Sequence, common
 from qwencoder_lsp.engine.protocol import Chunk, Done, Generate
-from qwencoder_lsp.engine.sampler import Filter, Logits, Pick, Sampler, logprob_of
+from qwencoder_lsp.engine.sampler import Filter, Logits, Pick, Sampler, logprob_of, score
 from qwencoder_lsp.engine.stops import StopState
 
 Ids = npt.NDArray[np.int32]
@@ -59,6 +59,7 @@ class Job:
         self.guide: Guide | None = None
         self.output: list[int] = []
         self.scores: list[float] = []
+        self._score_top: list[tuple[tuple[int, float], ...]] = []
         self.aborts = 0  # steps broken off since the last one that was finished
         self.stepped_ms = 0.0
         self.native_ms = 0.0  # inside llama_decode since the first token
@@ -93,7 +94,7 @@ class Job:
     def wanted(self) -> Ids:
         """The tokens that a sequence for this request should hold; the row of the last one is always computed."""
         start = self.request.score_from
-        return self.tokens if start is None else self._prompt[: start + len(self.scores)]
+        return self._prompt[: start + len(self.scores)] if start is not None and self.scoring else self.tokens
 
     @property
     def remaining(self) -> int:
@@ -101,9 +102,14 @@ class Job:
         return len(self._prompt) + len(self.output) - (not self.generates) - self.computed
 
     @property
+    def scoring(self) -> bool:
+        """Whether tokens of the prompt are still to be scored."""
+        return self.request.score_from is not None and self.request.score_from + len(self.scores) < len(self._prompt)
+
+    @property
     def generates(self) -> bool:
-        """Whether tokens are to be chosen: not when a prompt is only scored, or only computed so that it is warm (max_tokens 0)."""
-        return self.request.score_from is None and self.request.max_tokens > 0
+        """Whether tokens are to be chosen: not while a prompt is scored, or when it is only computed so that it is warm (max_tokens 0)."""
+        return not self.scoring and self.request.max_tokens > 0
 
     @property
     def streaming(self) -> bool:
@@ -152,7 +158,7 @@ class Job:
 
     def outputs(self, count: int) -> int:
         """How many of the last of the next `count` rows need logits."""
-        if self.request.score_from is None:
+        if self.request.score_from is None or not self.scoring:
             return int(self.generates and count == self.remaining)
         return max(0, self.computed + count - (self.request.score_from - 1) - len(self.scores))
 
@@ -206,14 +212,17 @@ class Job:
         for i in range(rows):
             at = start + len(self.scores)
             if at < len(self._prompt):
-                self.scores.append(logprob_of(logits(i), int(self._prompt[at])))
-        return "scored" if start + len(self.scores) >= len(self._prompt) else ""
+                value, top = score(logits(i), int(self._prompt[at]), self.request.sampling.top_logprobs)
+                self.scores.append(value)
+                self._score_top.append(top)
+        return "" if self.scoring or self.generates else "scored"
 
-    def chunk(self) -> Chunk | None:
-        """What can be sent since the last call."""
+    def chunk(self, *, last: bool = False) -> Chunk | None:
+        """What can be sent since the last call. last: nothing comes after it; where a prompt is scored, each token of the answer counts too, even one
+        without text."""
         text = "".join(self._text)
         self._text.clear()
-        if not text:
+        if not text and not (last and self._unsent and self.request.score_from is not None):
             return None
         sent, self._unsent = self._unsent, []
         top = tuple(p.top for p in sent) if self.request.sampling.top_logprobs else ()
@@ -242,10 +251,11 @@ class Job:
             preempted=self._preempted,
             native_ms=self.native_ms,
             scores=tuple(self.scores),
+            top=tuple(self._score_top) if self.request.sampling.top_logprobs else (),
             cuts=tuple(self._cuts),
             evaluated_tokens=self.evaluated,
         )
-        return self.chunk(), done
+        return self.chunk(last=True), done
 
     def _follow(self, draft: list[int], logits: Callable[[int], Logits]) -> tuple[int, str]:
         kept = 0

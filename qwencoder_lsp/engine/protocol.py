@@ -76,9 +76,10 @@ class Generate:
     goes to "bulk". speculate: whether tokens may be drafted from the prompt; copies: the index in `tokens` of text that the answer may begin to
     copy. deadline_ms: end with reason "deadline" after this time in the
     engine, waiting included. suffix: the first tokens of the text behind the hole; where the answer arrives at them with a mean
-    log-probability of at least suffix_min it ends before them, with reason "suffix". score_from: generate nothing, but report in Done the
-    log-probability of each of tokens[score_from:]. max_tokens 0 without it: only compute the prompt, so that it is warm. workspace: the KV of the
-    first `keep` tokens may be saved on disk under this name (32 hexadecimal digits), and what is saved there may be used; empty: neither.
+    log-probability of at least suffix_min it ends before them, with reason "suffix". score_from: report in Done the
+    log-probability of each of tokens[score_from:], and then generate. max_tokens 0: only that, or only compute the prompt, so that it is warm.
+    workspace: the KV of the first `keep` tokens may be saved on disk under this name (32 hexadecimal digits), and what is saved there may be used;
+    empty: neither.
     adapters: files of LoRA adapters with their scales.
     """
 
@@ -208,7 +209,8 @@ class Done:
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
     broken off for something more urgent. evaluated: rows computed for this request, wrong guesses included.
-    native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for. cuts, where there is a suffix:
+    native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for; top: for each of them the most
+    probable (token, logprob) pairs, as in Chunk. cuts, where there is a suffix:
     (code points of the answer, log-probability that it ended there instead of going on), in front of each token where that is not next to nothing.
     held_bytes: what the model's computed prefixes in host memory take now.
     """
@@ -230,6 +232,7 @@ class Done:
     cuts: tuple[tuple[int, float], ...] = ()
     evaluated_tokens: int = 0
     held_bytes: int = 0
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,6 +287,13 @@ def _scratch(n: int) -> _Scratch:
     return _room
 
 
+def score(logits: Logits, token: int, top: int) -> tuple[float, tuple[tuple[int, float], ...]]:
+    """The natural log-probability of `token` under `logits`, and the `top` most probable tokens with theirs, best first."""
+    log_total, _ = _log_total(logits, _scratch(len(logits)).exp)
+    found = tuple((int(t), float(logits[t]) - log_total) for t in best(logits, top)) if top else ()
+    return float(logits[token]) - log_total, found
+
+
 def logprob_of(logits: Logits, token: int) -> float:
     """The natural log-probability of `token` under `logits`, shape (n_vocab,)."""
     log_total, _ = _log_total(logits, _scratch(len(logits)).exp)

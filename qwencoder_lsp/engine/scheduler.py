@@ -133,11 +133,11 @@ class Scheduler:
             if room <= 0 or outputs <= 0:
                 break
             count = min(job.remaining if job.remaining <= room * STRETCH else room, self._max_rows - plan.rows)
-            if job.request.score_from is not None:
+            if job.scoring:
                 count = min(count, outputs)
             plan.prefill.append((job, count))
             room -= count
-            outputs -= count if job.request.score_from is not None else int(job.generates)
+            outputs -= count if job.scoring else int(job.generates)
             if count < job.remaining:  # what room is left would make the next prompt's chunk too small to be worth a step's overhead
                 break
         if plan.level > 0 and not self._went_ahead and self._should_go_ahead(plan):

@@ -17,7 +17,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,8 @@ class ScriptedEngine:
         start = time.monotonic()
         stops = StopState(request.stops, lambda: time.monotonic() * 1000)
         scoring = request.score_from is not None
-        text = "" if scoring or not request.max_tokens else self._text(request)
-        reason, count = "scored" if scoring else "" if request.max_tokens else "length", 0
+        text = self._text(request) if request.max_tokens else ""
+        reason, count = "" if request.max_tokens else "scored" if scoring else "length", 0
 
         def late() -> bool:
             return request.deadline_ms is not None and (time.monotonic() - start) * 1000 >= request.deadline_ms
@@ -129,9 +129,22 @@ class ScriptedEngine:
             self._send(_chunk(request, rest))
         with self._lock:
             del self._running[request.id]
-        scores = (LOGPROB,) * len(request.tokens[request.score_from :]) if scoring else ()
+        scored = request.tokens[request.score_from :] if scoring else ()
         decode_ms = (time.monotonic() - start) * 1000 - prefill_ms
-        self._send(Done(request.id, reason, len(request.tokens), 0, count, 0.0, prefill_ms, decode_ms, scores=scores))
+        self._send(
+            Done(
+                request.id,
+                reason,
+                len(request.tokens),
+                0,
+                count,
+                0.0,
+                prefill_ms,
+                decode_ms,
+                scores=(LOGPROB,) * len(scored),
+                top=_top(request, scored),
+            )
+        )
 
     def _text(self, request: Generate) -> str:
         healed = request.constraint.value if request.constraint and request.constraint.kind == "heal" else ""
@@ -148,9 +161,12 @@ class ScriptedEngine:
 
 def _chunk(request: Generate, text: str) -> Chunk:
     tokens = tuple(text.encode())
+    return Chunk(request.id, text, tokens, (LOGPROB,) * len(tokens), _top(request, tokens))
+
+
+def _top(request: Generate, tokens: Sequence[int]) -> tuple[tuple[tuple[int, float], ...], ...]:
     wanted = request.sampling.top_logprobs
-    top = tuple(tuple(((token + i) % 256, LOGPROB - i) for i in range(wanted)) for token in tokens) if wanted else ()
-    return Chunk(request.id, text, tokens, (LOGPROB,) * len(tokens), top)
+    return tuple(tuple(((token + i) % 256, LOGPROB - i) for i in range(wanted)) for token in tokens) if wanted else ()
 
 
 def _embed(request: Embed) -> Vectors:

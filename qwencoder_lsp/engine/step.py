@@ -62,7 +62,7 @@ class Step:
         """The next part of its prompt; behind the last one a short draft of the answer's beginning, at most `spare` tokens, where that pays."""
         tokens, outputs = job.next_rows(count), job.outputs(count)
         begun = job.request.copies is not None or job.guide is not None
-        if not begun or not outputs or job.request.score_from is not None or spare <= 0:
+        if not begun or not outputs or job.scoring or spare <= 0:
             return Rows(tokens, [], outputs)
         alone = costs.draft(1)
         beside = alone - costs.table(count)
@@ -101,7 +101,7 @@ class Step:
         assert job.sequence is not None
         part = self._parts[id(job)]
         job.evaluated += len(part.tokens)
-        if job.request.score_from is not None:
+        if job.scoring:
             self._pool.extend(job.sequence, part.tokens)
             return job.score(part.outputs, lambda i: self._context.logits(part.first + i))
         if not part.outputs:

@@ -27,7 +27,7 @@ class SpecialTokens:
 
 
 class Tokenizer(Protocol):
-    """What a vocabulary can do. Safe to call from any one thread at a time."""
+    """What a vocabulary can do. Safe to call from several threads at once, as llama.cpp's own is (its tests/test-tokenizer-0.cpp does so)."""
 
     special: SpecialTokens
     n_ctx_train: int

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
 from qwencoder_lsp.http.openai_bodies import Body, ChatMessage, Sampled, Texts, ToolBody
 
-UNBOUNDED = 4096  # what n_predict -1 means here
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 
 
@@ -26,13 +25,11 @@ class NativeSampled(Sampled):
     t_max_predict_ms: Milliseconds = 0
     n_indent: int = Field(0, ge=0, le=1000)
     response_fields: list[str] = Field(default_factory=list)
-    json_schema: dict[str, Any] | None = None
-    grammar: str = ""
 
     @property
-    def limit(self) -> int:
-        """Most tokens of the answer."""
-        return UNBOUNDED if self.n_predict < 0 else self.n_predict
+    def limit(self) -> int | None:
+        """Most tokens of the answer; None for any number (-1)."""
+        return None if self.n_predict < 0 else self.n_predict
 
 
 class NativeCompletionBody(NativeSampled):

@@ -6,7 +6,6 @@ Slots and samplers are ours: `id_slot`, `cache_prompt` and `samplers` are ignore
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,16 +18,15 @@ from qwencoder_lsp import __version__
 from qwencoder_lsp.core.prompt import PromptParts, Snippet
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
 from qwencoder_lsp.errors import ModelUnsuitable
-from qwencoder_lsp.http.candidates import answers
-from qwencoder_lsp.http.failures import FieldError
+from qwencoder_lsp.http.candidates import answers, candidates
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
-from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, candidates, chat_model, fill_model, prompt_tokens, text_model
+from qwencoder_lsp.http.openai_plan import AUTO, Plan, aside, base_request, chat_model, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_shapes import spelled, timings
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
-from qwencoder_lsp.prompt.budget import fim_budget
+from qwencoder_lsp.prompt.budget import UNBOUNDED, answer_room, fim_budget
 from qwencoder_lsp.prompt.chat import conversation_text, template_of
 from qwencoder_lsp.prompt.fim import render_fim
 
@@ -55,7 +53,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
         if model is REMOTE:
             raise ModelUnsuitable("The model runs elsewhere, and its vocabulary is not known here.", "Ask its own server.")
         tokenizer = await service.host.tokenizer(model)
-        tokens = tokenizer.tokenize_markup(body.content) if body.parse_special else tokenizer.tokenize(body.content)
+        tokens = await aside(len(body.content), lambda: (tokenizer.tokenize_markup if body.parse_special else tokenizer.tokenize)(body.content))
         return {"tokens": [{"id": t, "piece": spelled(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
 
     @router.post("/detokenize")
@@ -103,26 +101,28 @@ def llamacpp_routes(service: Service) -> APIRouter:
 async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan:
     model = text_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = _limited(base_request(body, engine, tokenizer, UNBOUNDED if body.limit is None else body.limit, None), body)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
-    asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
+    texts = await aside(sum(map(len, body.prompt)), lambda: [prompt_tokens(t, "prompt", engine, tokenizer, markup=True) for t in body.prompt])
+    asked = [replace(request, tokens=tuple(tokens)) for tokens in texts]
     return Plan(model, engine, tokenizer, candidates(asked, body.n))
 
 
 async def _plan_infill(service: Service, body: InfillBody) -> Plan:
     model = fill_model(service, body.model or AUTO)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = _limited(base_request(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx), None), body)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     if body.temperature is None:
         request = replace(request, sampling=replace(request.sampling, temperature=0.0))
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + len(body.prompt))
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens + len(body.prompt))
     if body.input_extra:  # a prefix that fills the context would leave no room for what the client took the trouble to send
         room = budget.prefix + budget.snippets
         budget = replace(budget, prefix=min(budget.prefix, room * 2 // 3), snippets=max(budget.snippets, room // 3))
     snippets = tuple(Snippet(hashlib.sha256(e.text.encode("utf-8", "replace")).hexdigest(), e.filename, e.text, "client") for e in body.input_extra)
     parts = PromptParts(body.input_prefix, body.input_suffix, snippets=snippets, typed=body.prompt)
-    prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
+    size = len(parts.prefix) + len(parts.suffix) + len(parts.typed) + sum(len(snippet.text) for snippet in snippets)
+    prompt = await aside(size, lambda: render_fim(parts, tokenizer, budget, heal=request.constraint is None))
     constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
     return Plan(
         model,
@@ -133,12 +133,6 @@ async def _plan_infill(service: Service, body: InfillBody) -> Plan:
 
 
 def _limited(request: Generate, body: NativeSampled) -> Generate:
-    if body.grammar:
-        raise FieldError("grammar", "GBNF grammars are not served.", "Use json_schema, regex or choice.")
-    if body.json_schema is not None:
-        if request.constraint:
-            raise FieldError("json_schema", "only one of json_schema, response_format, regex and choice can be obeyed.")
-        request = replace(request, constraint=Constraint("json_schema", json.dumps(body.json_schema)))
     stops = replace(request.stops, indent=body.n_indent or None, after_newline_ms=body.t_max_predict_ms or None)
     return replace(request, stops=stops)
 

@@ -11,7 +11,6 @@ from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.openai_bodies import FUNCTION_NAME, Body, ChatBody, CompletionBody, Strings, ToolBody
 
-UNBOUNDED = 4096  # what num_predict -1 means here
 FIM_MARKUP = re.compile(r"<\|fim_(prefix|suffix|middle)\|>")
 # What people who come from Ollama call these models, with whatever quantisation they had: qwen2.5-coder:1.5b-base-q4_K_M.
 LIBRARY_NAME = re.compile(r"qwen2\.5-coder:(?P<size>[0-9.]+b)(-.*)?")
@@ -43,11 +42,6 @@ class Options(Body):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = None
     stop: Strings = Field(default_factory=list)
-
-    @property
-    def limit(self) -> int:
-        """Most tokens of the answer."""
-        return UNBOUNDED if self.num_predict < 0 else self.num_predict
 
     def sampled(self) -> dict[str, Any]:
         """In OpenAI's words."""
@@ -99,7 +93,7 @@ class GenerateBody(Answered):
         body = self.sampled()
         if self.suffix or self.raw or FIM_MARKUP.search(self.prompt):
             fill = {"suffix": self.suffix} if self.suffix else {}
-            return CompletionBody.model_validate({**body, **fill, "prompt": self.prompt, "max_tokens": self.options.limit})
+            return CompletionBody.model_validate({**body, **fill, "prompt": self.prompt, "max_tokens": max(-1, self.options.num_predict)})
         turns = [{"role": "system", "content": self.system}] if self.system else []
         return _chat(body, [*turns, {"role": "user", "content": self.prompt}], self.options)
 

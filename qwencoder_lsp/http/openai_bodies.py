@@ -1,14 +1,15 @@
 """The bodies of the OpenAI routes. Lenient: what we do not know is ignored, and null means not given. No meaning is attached to them here.
 
 Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cpp; ignore_eos (go on behind the model's end of text);
-speculate (false: draft no tokens); adapter (the name of a LoRA adapter, "NAME:SCALE", or "none") or lora (several, as in llama.cpp); regex or
-guided_regex, and choice or guided_choice (what the answer must look like); truncation (what happens to a prompt that is too long: an error, a gap in
-its middle, or what fits the route best); language (what the text is written in, where it does not show). Tabby's segments stand in the place of
-prompt and suffix.
+speculate (false: draft no tokens); adapter (the name of a LoRA adapter, "NAME:SCALE", or "none") or lora (several, as in llama.cpp); json_schema as
+in llama.cpp, regex and choice, or guided_json, guided_regex and guided_choice as in vLLM (what the answer must look like); truncation (what happens
+to a prompt that is too long: an error, a gap in its middle, or what fits the route best); language (what the text is written in, where it does not
+show). Tabby's segments stand in the place of prompt and suffix.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -73,6 +74,16 @@ def _content(value: Any) -> Any:
     return "".join(part["text"] for part in value)
 
 
+def _schema(value: Any) -> Any:
+    """vLLM takes guided_json as text too."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise PydanticCustomError("schema", "It is not valid JSON") from error
+
+
 def _biases(value: Any) -> Any:
     """By token id; the keys of a JSON object are text."""
     return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()} if isinstance(value, dict) else value
@@ -80,6 +91,7 @@ def _biases(value: Any) -> Any:
 
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
+Schema = Annotated[dict[str, Any], BeforeValidator(_schema), WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]})]
 Truncation = Literal["error", "middle", "auto"]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
@@ -108,10 +120,18 @@ class JsonSchema(Body):
 
 
 class ResponseFormat(Body):
-    """What the answer must look like."""
+    """What the answer must look like. schema: in the place of json_schema.schema, as llama.cpp has it (its tools/server/README.md)."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchema | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+
+    @property
+    def wanted(self) -> dict[str, Any] | None:
+        """The schema that the answer must obey, where one is given."""
+        if self.type == "text":
+            return None
+        return self.json_schema.schema_ if self.json_schema else self.schema_
 
 
 class LoraScale(Body):
@@ -141,6 +161,8 @@ class Sampled(Body):
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)
     response_format: ResponseFormat = Field(default_factory=ResponseFormat)
+    json_schema: Schema | None = Field(None, validation_alias=AliasChoices("json_schema", "guided_json"))
+    grammar: str = Field("", validation_alias=AliasChoices("grammar", "guided_grammar"))
     regex: str | None = Field(None, validation_alias=AliasChoices("regex", "guided_regex"))
     choice: list[str] | None = Field(None, min_length=1, validation_alias=AliasChoices("choice", "guided_choice"))
     ignore_eos: bool = False
@@ -177,7 +199,7 @@ TABBY_TOKENS = 64  # as Tabby's server has it; its clients name no limit
 
 
 class CompletionBody(Sampled):
-    """POST /v1/completions. With `suffix`, even an empty one, the text between prompt and suffix is asked for."""
+    """POST /v1/completions. With `suffix`, even an empty one, the text between prompt and suffix is asked for. n_predict: llama.cpp's max_tokens."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["prompt"]}, {"required": ["segments"]}]})
 
@@ -186,9 +208,14 @@ class CompletionBody(Sampled):
     segments: Segments | None = None
     language: str = ""
     truncation: Truncation = "error"
-    max_tokens: int = Field(16, ge=0)
+    max_tokens: int = Field(16, ge=-1, validation_alias=AliasChoices("n_predict", "max_tokens"))
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens of the answer; None for any number (-1)."""
+        return None if self.max_tokens < 0 else self.max_tokens
 
     @model_validator(mode="before")
     @classmethod
@@ -261,12 +288,13 @@ class ChatMessage(Body):
 
 
 class ChatBody(Sampled):
-    """POST /v1/chat/completions. n_predict 0: only read the conversation, as llama.vim does while an instruction is typed."""
+    """POST /v1/chat/completions. n_predict wins over max_tokens, as in llama.cpp (its oaicompat_chat_params_parse); 0: only read the conversation, as
+    llama.vim does while an instruction is typed; -1, which LM Studio's examples send as max_tokens: any number of tokens."""
 
     n_predict: int | None = Field(None, ge=-1)
     truncation: Truncation = "error"
     messages: list[ChatMessage] = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
+    max_tokens: int | None = Field(None, ge=-1, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=20)
     tools: list[ToolBody] = Field(default_factory=list, max_length=MAX_TOOLS)
@@ -274,6 +302,12 @@ class ChatBody(Sampled):
     parallel_tool_calls: bool = True
     functions: list[Function] = Field(default_factory=list, max_length=MAX_TOOLS)
     function_call: Literal["none", "auto"] | FunctionName = "auto"
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens of the answer; None where no limit is named."""
+        asked = self.max_tokens if self.n_predict is None else self.n_predict
+        return None if asked is None or asked < 0 else asked
 
 
 class EmbeddingBody(Body):

@@ -10,7 +10,7 @@ from typing import Any
 from qwencoder_lsp.engine.protocol import Embed
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.openai_bodies import EmbeddingBody
-from qwencoder_lsp.http.openai_plan import prompt_tokens, text_model
+from qwencoder_lsp.http.openai_plan import aside, prompt_tokens, text_model
 from qwencoder_lsp.http.service import Service
 
 
@@ -19,7 +19,8 @@ async def embeddings(service: Service, body: EmbeddingBody) -> dict[str, Any]:
     with service.working():
         model = text_model(service, body.model)
         engine, tokenizer = await service.host.load(model)
-        inputs = tuple(tuple(prompt_tokens(text, "input", engine, tokenizer, markup=False)) for text in body.input)
+        size = sum(map(len, body.input))
+        inputs = await aside(size, lambda: tuple(tuple(prompt_tokens(text, "input", engine, tokenizer, markup=False)) for text in body.input))
         found = await engine.embed(Embed(0, inputs))
         rows: list[dict[str, Any]] = []
         for index, vector in enumerate(found.vectors):

@@ -29,7 +29,7 @@ def fill(request: Generate, text: str | list[int], body: CompletionBody, engine:
     if not isinstance(text, str):
         raise FieldError("prompt", "with a suffix it must be text.")
     parts = _parts(text, body, engine.info.n_ctx // TYPED)
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.max_tokens + len(parts.typed), snippets=bool(parts.snippets))
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens + len(parts.typed), snippets=bool(parts.snippets))
     prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
     dropped = tuple(_left_out(parts, prompt, tokenizer))
     if dropped and body.truncation == "error" and "truncation" in body.model_fields_set:

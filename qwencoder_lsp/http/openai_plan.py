@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.engine.protocol import Constraint, Engine, Generate, Priority, Sampling
 from qwencoder_lsp.errors import ModelMissing
+from qwencoder_lsp.http.candidates import candidates, candidates_of_a_hole
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBody, Sampled
@@ -20,6 +22,7 @@ from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.models.catalogue import find
 from qwencoder_lsp.models.choose import Choice, is_complex
 from qwencoder_lsp.models.store import InstalledModel
+from qwencoder_lsp.prompt.budget import UNBOUNDED, answer_room
 from qwencoder_lsp.prompt.chat import code_block, render_conversation
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
 from qwencoder_lsp.prompt.truncate import Dropped, shortened, shortened_conversation, too_long
@@ -27,9 +30,11 @@ from qwencoder_lsp.settings import Settings
 
 CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
-CHAT_TOKENS = 4096  # a chat that names no limit; small models may repeat themselves for ever
-SHORT_ANSWER = 256  # tokens that such a chat must have room for
+SHORT_ANSWER = 256  # tokens that a conversation or text must leave room for where no limit is named
 BANNED = -100.0
+LARGE = 1 << 15  # code points; so many take some 50 ms when they are new, and who types would wait for more
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +57,21 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
         raise FieldError("n", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
     await _check_format(body)
     scores = body.echo and body.logprobs is not None
-    if scores and (body.max_tokens or body.stream or body.suffix is not None):
-        raise FieldError("echo", "log-probabilities of the prompt are given with max_tokens 0, no suffix and no stream.")
+    if scores and (body.stream or body.suffix is not None):
+        raise FieldError("echo", "log-probabilities of the prompt are given without a suffix, and not in a stream.")
     chosen = _text_choice(service, body.model) if body.suffix is None else _fill_choice(service, body.model)
     engine, tokenizer = await service.host.load(chosen.model)
-    request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
+    request = base_request(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx), body.logprobs)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", chosen.model))
-    if body.suffix is None:
-        made = [_continue(request, text, body, engine, tokenizer) for text in body.prompt]
-    else:
-        if body.temperature is None:  # there is one right text for a hole, or a few
-            request = replace(request, sampling=replace(request.sampling, temperature=0.0))
+    if body.suffix is not None:
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
-        made = [fill(request, text, body, engine, tokenizer) for text in body.prompt]
-    requests = candidates([asked for asked, _ in made], body.n)
+    make = _continue if body.suffix is None else fill
+    size = sum(map(len, body.prompt)) + len(body.suffix or "") + sum(len(s.body) for s in (body.segments.snippets if body.segments else ()))
+    made = await aside(size, lambda: [make(request, text, body, engine, tokenizer) for text in body.prompt])
+    asked = [request for request, _ in made]
+    requests = candidates(asked, body.n) if body.suffix is None else candidates_of_a_hole(asked, body.n, body.temperature)
     if scores:
-        requests = tuple(replace(r, score_from=1) for r in requests)
+        requests = tuple(map(_scored, requests))
     return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why, dropped=tuple(dropped for _, dropped in made))
 
 
@@ -80,19 +84,18 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
         await tools.check()
     await _check_format(body)
     told = sum(len(str(turn.get("content") or "")) for turn in turns)
-    constrained = tools is not None or body.response_format.type != "text" or body.regex is not None
-    chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.max_tokens))
+    constrained = tools is not None or body.response_format.type != "text" or body.json_schema is not None or body.regex is not None
+    chosen = _chat_choice(service, body.model, complex_task=is_complex(told, constrained=constrained, max_tokens=body.limit or body.max_tokens))
     engine, tokenizer = await service.host.load(chosen.model)
     shown, room = tools.shown() if tools else [], _room(engine)
-    tokens, dropped = render_conversation(turns, tokenizer, shown), tuple[Dropped, ...]()
-    reserved = body.max_tokens if body.max_tokens is not None else min(SHORT_ANSWER, room // 4)
+    tokens, dropped = await aside(told, lambda: render_conversation(turns, tokenizer, shown)), tuple[Dropped, ...]()
+    reserved = _reserved(body.limit or None, room)  # what is only read is read for an answer to come
     if len(tokens) > room - reserved and body.truncation == "error":
         raise too_long(len(tokens), room - reserved, reserved)
     if len(tokens) > room - reserved:
         kept, tokens, dropped = await asyncio.to_thread(shortened_conversation, turns, tokenizer, shown, room - reserved, body.truncation)
         turns = [dict(turn) for turn in kept]
-    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, room - len(tokens))
-    limit = 0 if body.n_predict == 0 else limit
+    limit = body.limit if body.limit is not None else min(UNBOUNDED, room - len(tokens))
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, adapters=service.host.adapters.chosen(body, "chat", chosen.model))
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
@@ -151,6 +154,11 @@ def named(settings: Settings, field: str, own: str) -> str:
     return find(field).name
 
 
+async def aside(size: int, work: Callable[[], T]) -> T:
+    """What `work` returns, which reads `size` code points of text: in a thread where those are many, so that the event loop goes on for who types."""
+    return await asyncio.to_thread(work) if size > LARGE else work()
+
+
 def prompt_tokens(text: str | list[int], field: str, engine: Engine, tokenizer: SegmentTokenizer, *, markup: bool) -> list[int]:
     """The tokens of one prompt: ids as they are, text with special tokens in it if `markup`. Raises FieldError for none."""
     if isinstance(text, str):
@@ -171,17 +179,24 @@ def _room(engine: Engine) -> int:
     return engine.info.max_ctx or engine.info.n_ctx
 
 
+def _reserved(limit: int | None, room: int) -> int:
+    """Tokens of `room` that are kept for an answer; limit: most of it, where one is named."""
+    return min(SHORT_ANSWER, room // 4) if limit is None else limit
+
+
 def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
     if body.language and isinstance(text, str):
         text = language_line(body.language, text) + text
     tokens = prompt_tokens(text, "prompt", engine, tokenizer, markup=True)
-    room = _room(engine) - body.max_tokens
+    reserved = _reserved(body.limit, _room(engine))
+    room = _room(engine) - reserved
     if len(tokens) > room and body.truncation == "error":
-        raise too_long(len(tokens), room, body.max_tokens)
+        raise too_long(len(tokens), room, reserved)
     if room < 1:
-        raise FieldError("max_tokens", f"{body.max_tokens} tokens of answer leave no room for a prompt.", "Lower it.")
+        raise FieldError("max_tokens", f"{reserved} tokens of answer leave no room for a prompt.", "Lower it.")
     tokens, dropped = shortened(tokens, room, body.truncation)
-    return replace(request, tokens=tuple(tokens)), dropped
+    limit = body.limit if body.limit is not None else min(UNBOUNDED, _room(engine) - len(tokens))
+    return replace(request, tokens=tuple(tokens), max_tokens=limit), dropped
 
 
 def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
@@ -218,33 +233,39 @@ def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max
     )
 
 
+def _scored(request: Generate) -> Generate:
+    """The same, with the scores of its prompt. Nothing stands before the first token. One token more, as lm-eval's local-completions asks for, is one
+    even where it ends the text: that client leaves out the last of the scores (its LocalCompletionsAPI.parse_logprobs)."""
+    stop_tokens = () if request.max_tokens == 1 else request.stop_tokens
+    return replace(request, score_from=1 if len(request.tokens) > 1 else None, stop_tokens=stop_tokens)
+
+
 def _constraint(body: Sampled) -> Constraint | None:
+    """What the answer must look like. Raises FieldError for what cannot be obeyed."""
+    if body.grammar:
+        raise FieldError("grammar", "GBNF grammars are not served.", "Use json_schema, regex or choice.")
     form = body.response_format
     found: list[Constraint] = []
-    if form.type == "json_object":
+    if form.wanted is not None:
+        found.append(Constraint("json_schema", json.dumps(form.wanted)))
+    elif form.type == "json_object":
         found.append(Constraint("json_schema", '{"type":"object"}'))
     elif form.type == "json_schema":
-        if form.json_schema is None:
-            raise FieldError("response_format.json_schema", "the schema is missing.")
-        found.append(Constraint("json_schema", json.dumps(form.json_schema.schema_)))
+        raise FieldError("response_format.json_schema", "the schema is missing.")
+    if body.json_schema is not None:
+        found.append(Constraint("json_schema", json.dumps(body.json_schema)))
     if body.regex is not None:
         found.append(Constraint("regex", body.regex))
     if body.choice is not None:
         found.append(Constraint("choice", json.dumps(body.choice)))
     if len(found) > 1:
-        raise FieldError("response_format", "only one of response_format, regex and choice can be obeyed.")
+        field = "response_format" if body.json_schema is None else "json_schema"
+        raise FieldError(field, "only one of response_format, json_schema, regex and choice can be obeyed.")
     return found[0] if found else None
 
 
 async def _check_format(body: Sampled) -> None:
-    if form := body.response_format.json_schema:
-        await check_schemas({"response_format.json_schema.schema": form.schema_})
-
-
-def candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
-    """`n` requests of each, with seeds of their own."""
-    return tuple(replace(request, index=i, sampling=_reseeded(request.sampling, i)) for request in asked for i in range(n))
-
-
-def _reseeded(sampling: Sampling, i: int) -> Sampling:
-    return replace(sampling, seed=None if sampling.seed is None else sampling.seed + i)
+    form = body.response_format
+    name = "response_format.json_schema.schema" if form.json_schema else "response_format.schema"
+    given = {name: form.wanted, "json_schema": body.json_schema}
+    await check_schemas({field: schema for field, schema in given.items() if schema is not None})

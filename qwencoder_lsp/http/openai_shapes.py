@@ -68,7 +68,8 @@ class TextShape:
         text = (self._echoes[index] if self._echoes else "") + "".join(chunk.text for chunk in chunks)
         table = None
         if self._scored:
-            table = self._scores(self._scored[index], done.scores)
+            read, written = self._scores(self._scored[index], done), self._table(index, chunks)
+            table = {name: written[name] if read[name] is None else read[name] + written[name] for name in read}
         elif self._logprobs is not None:
             table = self._table(index, chunks)
         return self._choice(index, text, table, finish_reason(done))
@@ -88,18 +89,27 @@ class TextShape:
                 tokens.append(spelled(data))
                 offsets.append(max(start, at - _goes_on(data)))
                 at += _begun(data)
-                tops.append({spelled(self._piece(t)): max(p, LOWEST) for t, p in chunk.top[place]} if chunk.top else {})
+                tops.append(self._top(chunk.top[place], token, chunk.logprobs[place]) if chunk.top else {})
         self._offsets[index] = at
         values = [max(value, LOWEST) for chunk in chunks for value in chunk.logprobs]
         return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops if self._logprobs else None, "text_offset": offsets}
 
-    def _scores(self, prompt: Sequence[int], scores: Sequence[float]) -> Dict:
+    def _scores(self, prompt: Sequence[int], done: Done) -> Dict:
         pieces = [self._piece(token) for token in prompt]
         tokens = [spelled(data) for data in pieces]
         begun = [0, *accumulate(map(_begun, pieces))]
         offsets = [max(0, at - _goes_on(data)) for at, data in zip(begun, pieces, strict=False)]
-        values = [None, *(max(score, LOWEST) for score in scores)]  # nothing stands before the first
-        return {"tokens": tokens, "token_logprobs": values, "top_logprobs": None, "text_offset": offsets}
+        values = [None, *(max(score, LOWEST) for score in done.scores)]  # nothing stands before the first
+        tops = [None, *map(self._top, done.top, prompt[1:], done.scores)] if self._logprobs else None
+        return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops, "text_offset": offsets}
+
+    def _top(self, top: Sequence[tuple[int, float]], token: int, value: float) -> Dict:
+        """The most probable tokens and the one that stands there, which may be another (OpenAI's reference, `logprobs` of completions). Of tokens
+        that are spelled alike the most probable one counts."""
+        found: Dict = {}
+        for t, p in (*top, (token, value)):
+            found.setdefault(spelled(self._piece(t)), max(p, LOWEST))
+        return found
 
 
 class ChatShape:

@@ -22,6 +22,7 @@ from qwencoder_lsp.errors import RequestError
 SUFFIX_S, SUFFIX_MIN, SUFFIX_MAX = 0.5, 64, 512
 COLD_S, PREFIX_MIN, PREFIX_MAX = 10.0, 512, 8192
 NEAR_S, NEAR_MIN = 1.5, 256
+UNBOUNDED = 4096  # tokens of an answer that nobody limited: small models may repeat themselves for ever
 MARKUP = 128  # special tokens, repository name, paths
 LEAST = 64  # with less than this for all surroundings a completion makes no sense
 
@@ -33,6 +34,11 @@ class Budget:
     prefix: int
     suffix: int
     snippets: int = 0
+
+
+def answer_room(asked: int | None, n_ctx: int) -> int:
+    """Most tokens of the answer for a hole: `asked`, or where nobody named a length (None) what leaves most of the context to the prompt."""
+    return min(UNBOUNDED, n_ctx // 4) if asked is None else asked
 
 
 def fim_budget(

@@ -12,6 +12,7 @@ only when the next line begins with text, indented or not. Inside a line a piece
 from __future__ import annotations
 
 import re
+import threading
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
@@ -74,13 +75,16 @@ def split(text: str) -> list[str]:
 
 
 class SegmentTokenizer:
-    """A Tokenizer that remembers the segments it has seen, at most `capacity` characters of them. Safe to call from any one thread at a time."""
+    """A Tokenizer that remembers the segments it has seen and the latest texts, at most `capacity` characters of each. Safe to call from any thread;
+    none waits while another tokenises."""
 
     def __init__(self, tokenizer: Tokenizer, capacity: int = CACHED_CHARACTERS) -> None:
         self.special = tokenizer.special
         self.n_ctx_train = tokenizer.n_ctx_train
         self.chat_template = tokenizer.chat_template
         self._tokenizer = tokenizer
+        self._capacity = capacity
+        self._lock = threading.Lock()  # of what is remembered
         self._marks: LRUCache[str, int | None] = LRUCache(4096)
         self._recent: deque[_Cut] = deque(maxlen=RECENT)
         self._cache: LRUCache[str, Segment] = LRUCache(capacity, getsizeof=lambda segment: len(segment.text))
@@ -89,15 +93,13 @@ class SegmentTokenizer:
         """`text` in segments, in order; special tokens in it stay text. Empty text has none."""
         if len(text) < SHORT:
             return self._cut(text)
-        # By half of the text, because files of one project have the same header.
-        known = next((known for known in self._recent if text.startswith(known.text[: len(known.text) // 2])), None)
+        known = self._take(text)
         if known is None:
             fresh = _Cut(text, self._cut(text))
         else:
-            self._recent.remove(known)
             kept, at = known.kept(text)
             fresh = _Cut(text, known.segments[:kept] + self._cut(text[at:]))
-        self._recent.appendleft(fresh)
+        self._keep(fresh)
         return fresh.segments
 
     def tokenize(self, text: str) -> list[int]:
@@ -120,20 +122,43 @@ class SegmentTokenizer:
         """The token's bytes; empty for control tokens."""
         return self._tokenizer.piece(token)
 
+    def _take(self, text: str) -> _Cut | None:
+        """The latest text that seems to be an earlier state of this one; no longer kept."""
+        with self._lock:
+            # By half of the text, because files of one project have the same header.
+            known = next((known for known in self._recent if text.startswith(known.text[: len(known.text) // 2])), None)
+            if known:
+                self._recent.remove(known)
+            return known
+
+    def _keep(self, cut: _Cut) -> None:
+        if len(cut.text) > self._capacity:
+            return
+        with self._lock:
+            self._recent.appendleft(cut)
+            while sum(len(kept.text) for kept in self._recent) > self._capacity:
+                self._recent.pop()
+
     def _cut(self, text: str) -> list[Segment]:
         return [self._segment(piece) for piece in split(text) if piece]
 
     def _mark(self, spelling: str) -> int | None:
         """The special token of that spelling."""
-        if spelling not in self._marks:
-            ids = self._tokenizer.tokenize_markup(spelling)
-            self._marks[spelling] = ids[0] if len(ids) == 1 and ids != self._tokenizer.tokenize(spelling) else None
-        return self._marks[spelling]
+        with self._lock:
+            if spelling in self._marks:
+                return self._marks[spelling]
+        ids = self._tokenizer.tokenize_markup(spelling)
+        mark = ids[0] if len(ids) == 1 and ids != self._tokenizer.tokenize(spelling) else None
+        with self._lock:
+            self._marks[spelling] = mark
+        return mark
 
     def _segment(self, piece: str) -> Segment:
-        found = self._cache.get(piece)
+        with self._lock:
+            found = self._cache.get(piece)
         if found is None:
             found = Segment(piece, tuple(self._tokenizer.tokenize(piece)))
-            if len(piece) <= self._cache.maxsize:
-                self._cache[piece] = found
+            if len(piece) <= self._capacity:
+                with self._lock:
+                    self._cache[piece] = found
         return found

@@ -60,7 +60,7 @@ def tokens(model_05b: Path) -> tuple[int, ...]:
 
 
 async def ask(engine: EngineProcess, tokens: tuple[int, ...], adapters: Set, **fields: object) -> Done:
-    values = {"score_from": len(tokens) - SCORED, "max_tokens": 1, "adapters": adapters, **fields}
+    values = {"score_from": len(tokens) - SCORED, "max_tokens": 0, "adapters": adapters, **fields}
     async with aclosing(engine.generate(Generate(0, tokens, **values))) as answers:  # type: ignore[arg-type]  # the test's keywords
         async for answer in answers:
             if isinstance(answer, Done):
@@ -159,7 +159,7 @@ async def test_a_file_that_was_replaced_is_another_adapter_and_one_that_was_remo
 
 
 async def test_saved_prefixes_are_those_of_the_adapter(model_05b: Path, tmp_path: Path, tokens: tuple[int, ...], adapters: list[Set]) -> None:
-    kept = {"workspace": "1" * 32, "keep": len(tokens), "score_from": None}
+    kept = {"workspace": "1" * 32, "keep": len(tokens), "score_from": None, "max_tokens": 1}
     engine = await start(model_05b, tmp_path)
     await ask(engine, tokens, adapters[1], **kept)
     await engine.stop()

@@ -85,6 +85,28 @@ async def test_the_score_of_a_text_is_what_the_model_gives_it_when_it_writes_it(
     assert scored.logprobs.token_logprobs[-4:] == pytest.approx(written.logprobs.token_logprobs, abs=0.1)
 
 
+async def test_a_text_is_scored_with_one_token_more_and_the_best_token_at_each_place(f: Front, model_05b: Path) -> None:
+    end = next(iter(load_tokenizer(model_05b).special.end))
+    text = ADD + (await complete(f, ADD)).choices[0].text
+    alone = (await complete(f, text, logprobs=1, echo=True, max_tokens=0)).choices[0].logprobs
+    more = (await complete(f, text, logprobs=1, echo=True, max_tokens=1)).choices[0]
+    ended = (await complete(f, text, logprobs=1, echo=True, max_tokens=1, logit_bias={str(end): 100})).choices[0].logprobs
+    assert more.text == text + more.logprobs.tokens[-1]
+    for table in (more.logprobs, ended):
+        assert table.tokens[:-1] == alone.tokens
+        assert table.token_logprobs[1:-1] == pytest.approx(alone.token_logprobs[1:], abs=0.1)
+        assert len(table.token_logprobs) == len(table.top_logprobs) == len(table.text_offset) == len(table.tokens)
+    assert all(max(top.values()) == value for top, value in zip(alone.top_logprobs[-4:], alone.token_logprobs[-4:], strict=True)), "it was greedy"
+
+
+async def test_candidates_for_a_hole_are_not_all_the_same(f: Front) -> None:
+    hole: Any = {"model": "auto", "prompt": "import random\n\nnumber = ", "suffix": "\nprint(number)\n", "max_tokens": 12}
+    one = await f.client.completions.create(**hole)
+    several = await f.client.completions.create(**hole, n=4, seed=1)
+    assert several.choices[0].text == one.choices[0].text
+    assert len({choice.text for choice in several.choices}) > 1
+
+
 async def test_a_bias_bans_a_token_and_the_end_of_text_can_be_ignored(f: Front, model_05b: Path) -> None:
     plus = load_tokenizer(model_05b).tokenize(" +")[0]
     messages: Any = [{"role": "user", "content": "Answer with one word: yes or no?"}]

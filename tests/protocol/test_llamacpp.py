@@ -190,3 +190,15 @@ async def test_llama_vims_bytes_are_answered_and_killed_curls_stop_their_work(sc
         status, answer = await curl(f, as_curl_sends(instruct, "/v1/chat/completions"))
         assert (status, answer["choices"][0]["message"]["content"]) == (200, "a + b")
         await f.busy(0)
+
+
+async def test_a_hole_is_filled_in_a_small_context_when_no_length_is_named(script: Any) -> None:
+    script(default="answer")
+    async with front(engine={"context": 1024}) as f:
+        answers = [
+            await f.http.post("/infill", json={"input_prefix": "x = ", "input_suffix": "\n"}),
+            await f.http.post("/api/generate", json={"prompt": "x = ", "suffix": "\n", "stream": False}),
+            await f.http.post("/api/generate", json={"prompt": "x = ", "raw": True, "stream": False}),
+        ]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [answer.json().get("content", answer.json().get("response")) for answer in answers] == ["answer"] * 3

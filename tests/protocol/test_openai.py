@@ -14,6 +14,11 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 CONSTRAINED: list[tuple[dict[str, Any], str]] = [
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"title": "SCHEMA"}}}}, '"SCHEMA"'),
     ({"response_format": {"type": "json_object"}}, '{"type":"object"}'),
+    ({"response_format": {"type": "json_object", "schema": {"title": "OBJECT"}}}, '"OBJECT"'),
+    ({"response_format": {"type": "json_schema", "schema": {"title": "LLAMA"}}}, '"LLAMA"'),
+    ({"json_schema": {"title": "TOP"}}, '"TOP"'),
+    ({"guided_json": {"title": "GUIDED"}}, '"GUIDED"'),
+    ({"guided_json": '{"title": "TEXT"}'}, '"TEXT"'),
     ({"regex": "[a-z]R"}, "[a-z]R"),
     ({"guided_regex": "[a-z]G"}, "[a-z]G"),
     ({"choice": ["yes", "C"]}, '["yes", "C"]'),
@@ -181,15 +186,37 @@ async def test_a_prompt_is_scored_without_generating(script: Any) -> None:
     async with front() as f:
         answer = await f.client.completions.create(model="auto", prompt="abc", echo=True, logprobs=1, max_tokens=0)
         single = await f.client.completions.create(model="auto", prompt="a", echo=True, logprobs=1, max_tokens=0)
-        refused = await f.http.post("/v1/completions", json={"prompt": "abc", "echo": True, "logprobs": 1, "max_tokens": 5})
+        refused = await f.http.post("/v1/completions", json={"prompt": "abc", "echo": True, "logprobs": 1, "stream": True})
     assert answer.choices[0].text == "abc"
     found = answer.choices[0].logprobs
     assert found is not None
     assert found.tokens == ["a", "b", "c"]
     assert found.token_logprobs == [None, -0.1, -0.1]
+    assert found.top_logprobs == [None, {"b": -0.1}, {"c": -0.1}]
     assert found.text_offset == [0, 1, 2]
     assert single.model_dump()["choices"][0]["logprobs"]["token_logprobs"] == [None]
     assert refused.json()["error"]["param"] == "echo"
+
+
+async def test_a_prompt_is_scored_with_the_one_token_more_that_lm_eval_asks_for(script: Any) -> None:
+    script(default="xyz")
+    lm_eval: dict[str, Any] = {"temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": True}
+    async with front() as f:
+        several = await f.client.completions.create(model="auto", prompt=[[97, 98, 99], [100]], **lm_eval)
+        without = await f.client.completions.create(model="auto", prompt="ab", **{**lm_eval, "logprobs": 0, "max_tokens": 2})
+    assert [choice.text for choice in several.choices] == ["abcx", "dx"]
+    first, second = (choice.logprobs for choice in several.choices)
+    assert first is not None
+    assert first.tokens == ["a", "b", "c", "x"]
+    assert first.token_logprobs == [None, -0.1, -0.1, -0.1]
+    assert first.top_logprobs == [None, {"b": -0.1}, {"c": -0.1}, {"x": -0.1}]
+    assert first.text_offset == [0, 1, 2, 3]
+    assert second is not None
+    assert second.tokens == ["d", "x"]
+    assert (several.usage and several.usage.completion_tokens) == 2
+    assert without.choices[0].logprobs is not None
+    assert without.choices[0].logprobs.tokens == ["a", "b", "x", "y"]
+    assert without.choices[0].logprobs.top_logprobs is None
 
 
 async def test_an_answer_of_no_tokens_warms_the_prompt(script: Any) -> None:
@@ -214,6 +241,8 @@ async def test_what_the_answer_must_look_like_reaches_the_engine(script: Any) ->
         for fields, wanted in CONSTRAINED:
             answer = await f.client.chat.completions.create(model="auto", messages=HELLO, extra_body=fields)
             assert answer.choices[0].message.content == wanted
+            text = await f.client.completions.create(model="auto", prompt="hello", max_tokens=50, extra_body=fields)
+            assert text.choices[0].text == wanted
         free = await f.client.chat.completions.create(model="auto", messages=HELLO, response_format={"type": "text"})
     assert free.choices[0].message.content == "free"
 

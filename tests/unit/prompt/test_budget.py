@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwencoder_lsp.errors import RequestError
-from qwencoder_lsp.prompt.budget import LEAST, MARKUP, Budget, fim_budget
+from qwencoder_lsp.prompt.budget import LEAST, MARKUP, UNBOUNDED, Budget, answer_room, fim_budget
 
 
 @given(
@@ -38,6 +38,13 @@ def test_snippets_have_room_beside_a_prefix_that_would_fill_the_context_and_with
 def test_settings_replace_the_computed_values() -> None:
     budget = fim_budget(90, 8192, 96, max_prefix=2000, max_suffix=0)
     assert (budget.prefix, budget.suffix) == (2000, 0)
+
+
+def test_an_answer_that_nobody_limited_leaves_room_in_every_context() -> None:
+    for n_ctx in (512, 4096, 32768):
+        assert fim_budget(90, n_ctx, answer_room(None, n_ctx)).prefix > 0
+    assert answer_room(None, 1 << 20) == UNBOUNDED
+    assert answer_room(100, 512) == 100
 
 
 def test_a_context_without_room_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -60,20 +62,39 @@ def test_what_is_kept_of_earlier_texts_changes_nothing(text: str, edits: list[tu
             text = text[:start] + new + text[max(start, end) :]
 
 
-def test_a_key_in_a_long_text_looks_at_its_last_lines_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of what is looked at, in order."""
+    lengths: list[int] = []
 
     def noted(text: str) -> list[str]:
-        seen.append(len(text))
+        lengths.append(len(text))
         return split(text)
 
     monkeypatch.setattr(module, "split", noted)
+    return lengths
+
+
+def test_a_key_in_a_long_text_looks_at_its_last_lines_only(seen: list[int]) -> None:
     tokenizer = SegmentTokenizer(ByteTokenizer())
     text = "value = 1\n" * 400 + "x"
     for key in ("", "y", "yz", "yz\n", "yz\nq"):
         assert tokenizer.tokenize(text + key) == ByteTokenizer().tokenize(text + key)
     assert seen[0] == len(text)
     assert max(seen[1:]) < 40
+
+
+def test_earlier_texts_are_kept_as_far_as_they_fit_the_newest_first(seen: list[int]) -> None:
+    tokenizer = SegmentTokenizer(ByteTokenizer(), capacity=10_000)
+    one, two, three = (f"value_{i} = 1\n" * 300 for i in range(3))
+    huge = "other = 2\n" * 2000
+    for text in (one, two, three, huge):
+        tokenizer.tokenize(text)
+    seen.clear()
+    for text in (three, two, huge, one):
+        tokenizer.tokenize(f"{text}x")
+    assert max(seen[:2]) < 40
+    assert seen[2:] == [len(huge) + 1, len(one) + 1]
 
 
 @pytest.mark.parametrize(
@@ -151,3 +172,21 @@ def test_special_tokens_in_trusted_text_become_their_ids(text: str) -> None:
 def test_trusted_text_in_pieces_has_the_tokens_of_the_whole_with_the_real_vocabulary(model_05b: Path, text: str) -> None:
     real = real_tokenizer(model_05b)
     assert SegmentTokenizer(real).tokenize_markup(text) == real.tokenize_markup(text)
+
+
+def test_many_threads_may_tokenise_at_once() -> None:
+    tokenizer = SegmentTokenizer(ByteTokenizer(), capacity=4000)
+    texts = ["".join(f"<|im_end|>file {i} line {j}\n" for j in range(40)) for i in range(24)]
+
+    def work(start: int) -> None:
+        for i in range(120):
+            text = texts[(start + i) % len(texts)]
+            assert tokenizer.tokenize_markup(text) == ByteTokenizer().tokenize_markup(text)
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(work, range(0, 24, 3)))
+    finally:
+        sys.setswitchinterval(usual)
