@@ -62,12 +62,15 @@ class Downloads:
 
     async def follow(self, download: Download) -> AsyncGenerator[dict[str, Any], None]:
         """Its state now, at each change, and at its end. Closing it cancels nothing."""
+        shown = download.shown()
         while True:
-            download.changed.clear()
-            yield download.shown()
-            if download.state != "running":
+            yield shown
+            if shown["state"] != "running":
                 return
-            await download.changed.wait()
+            while (now := download.shown()) == shown:  # not the event alone: it may have been set, and cleared by another follower, during the yield
+                download.changed.clear()
+                await download.changed.wait()
+            shown = now
 
     async def _run(self, download: Download, entry: ModelEntry, accepted: str) -> None:
         loop = asyncio.get_running_loop()
