@@ -10,7 +10,7 @@ from typing import Any
 
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.http.service import Service
-from qwencoder_lsp.models.catalogue import ModelEntry
+from qwencoder_lsp.models.catalogue import ModelEntry, catalogue_name
 from qwencoder_lsp.models.progress import PullProgress
 from qwencoder_lsp.models.pull import check_licence, pull_entry
 
@@ -47,7 +47,7 @@ class Downloads:
 
     def get(self, name: str) -> Download | None:
         """The model's last download."""
-        return self._known.get(name)
+        return self._known.get(name) or self._known.get(catalogue_name(name))
 
     def start(self, entry: ModelEntry, accepted: str = "") -> Download:
         """The model's running download; begins one if there is none. Raises LicenceNotAccepted unless `accepted` names its licence or it is free."""

@@ -6,27 +6,13 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AliasChoices, Field, WithJsonSchema, model_validator
 
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.openai_bodies import FUNCTION_NAME, Body, ChatBody, CompletionBody, Strings, ToolBody
 
 UNBOUNDED = 4096  # what num_predict -1 means here
 FIM_MARKUP = re.compile(r"<\|fim_(prefix|suffix|middle)\|>")
-# What people who come from Ollama call these models, with whatever quantisation they had: qwen2.5-coder:1.5b-base-q4_K_M.
-LIBRARY_NAME = re.compile(r"qwen2\.5-coder:(?P<size>[0-9.]+b)(-.*)?")
-
-
-def _named(value: Any) -> Any:
-    """A name without Ollama's default tag, or the catalogue's for one of Ollama's library."""
-    if not isinstance(value, str):
-        return value
-    if found := LIBRARY_NAME.fullmatch(value):
-        return f"qwencoder-{found['size']}"
-    return value.removesuffix(":latest")
-
-
-Name = Annotated[str, BeforeValidator(_named)]
 Format = Annotated[dict[str, Any] | Literal["", "json"], WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string", "enum": ["", "json"]}]})]
 
 
@@ -57,7 +43,7 @@ class Options(Body):
 class ModelName(Body):
     """Which model, by its name here or in Ollama's library. Older clients say `name`."""
 
-    model: Name = Field("", validation_alias=AliasChoices("model", "name"))
+    model: str = Field("", validation_alias=AliasChoices("model", "name"))
 
 
 class Answered(ModelName):

@@ -17,7 +17,7 @@ from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBo
 from qwencoder_lsp.http.openai_fill import Made, fill, language_line
 from qwencoder_lsp.http.openai_tools import Toolbox, check_schemas, conversation, toolbox
 from qwencoder_lsp.http.service import Service
-from qwencoder_lsp.models.catalogue import find
+from qwencoder_lsp.models.catalogue import catalogue_name, find
 from qwencoder_lsp.models.choose import Choice, is_complex
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.chat import code_block, render_conversation
@@ -138,15 +138,15 @@ def _chat_choice(service: Service, field: str, *, complex_task: bool = True) -> 
 
 
 def named(settings: Settings, field: str, own: str) -> str:
-    """What `field` means: the service's own choice, or a name of the catalogue. Only the service's owner chooses files by path.
-
-    Raises ModelUnknown."""
-    if field in ("", AUTO):
+    """What `field` means: the service's own choice, or a name of the catalogue, whichever way it is written. Only the service's owner chooses
+    files by path. Raises ModelUnknown."""
+    plain = catalogue_name(field)
+    if plain in ("", AUTO):
         return own
-    if field == REMOTE.name:
-        return field
+    if plain == REMOTE.name:
+        return plain
     for setting in (settings.model.completion, settings.model.chat):
-        if setting != AUTO and field in (setting, Path(setting).stem):
+        if setting != AUTO and not {field, plain}.isdisjoint((setting, Path(setting).stem)):
             return setting
     return find(field).name
 

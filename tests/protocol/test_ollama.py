@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import ollama
@@ -11,6 +12,7 @@ import pytest
 
 from qwencoder_lsp.gateway.protocol import ListenRequest
 from tests.protocol.fronts import Front, front
+from tests.protocol.test_models_routes import install
 
 HELLO = [{"role": "user", "content": "hello"}]
 WEATHER: dict[str, Any] = {
@@ -138,6 +140,20 @@ async def test_errors_have_the_shape_that_the_client_reads(script: Any) -> None:
             answer = await f.http.post(path, json=body)
             assert answer.status_code in (400, 404)
             assert isinstance(answer.json()["error"], str), path
+
+
+async def test_names_of_ollamas_library_mean_the_same_model_on_every_route(home: Path) -> None:
+    install("qwencoder-0.5b")
+    async with served() as (client, f):
+        assert (await f.client.models.retrieve("qwen2.5-coder:0.5b")).id == "qwencoder-0.5b"
+        asked = {"model": "qwen2.5-coder", "prompt": "x", "input": "x", "messages": HELLO}
+        for path in ("/api/generate", "/api/chat", "/api/embed", "/api/show", "/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/completion"):
+            for name in ("qwen2.5-coder", "qwen2.5-coder:latest"):
+                answer = await f.http.post(path, json={**asked, "model": name})
+                assert answer.status_code == 404, path
+                assert "The model qwencoder-7b is not installed. Run: qwencoder-lsp models pull qwencoder-7b" in answer.text, path
+        gone = await f.http.delete("/models/qwen2.5-coder:0.5b")
+        assert gone.json()["model_name"] == "qwencoder-0.5b"
 
 
 async def test_a_client_that_goes_stops_the_work(script: Any) -> None:
