@@ -47,9 +47,11 @@ class ModelName(Body):
 
 
 class Answered(ModelName):
-    """What /api/generate and /api/chat have in common. keep_alive 0 unloads the model, other values are the service's own business."""
+    """What /api/generate and /api/chat have in common. keep_alive 0 unloads the model, other values are the service's own business. truncate: a
+    prompt that is too long is shortened."""
 
     stream: bool = True
+    truncate: bool = True
     format: Format = ""
     options: Options = Field(default_factory=Options)
     keep_alive: int | float | str | None = None
@@ -61,7 +63,7 @@ class Answered(ModelName):
 
     def sampled(self) -> dict[str, Any]:
         """In OpenAI's words."""
-        body = {"model": self.model, **self.options.sampled()}
+        body = {"model": self.model, "truncation": "auto" if self.truncate else "error", **self.options.sampled()}
         if isinstance(self.format, dict):
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.format}}
         elif self.format:
@@ -130,10 +132,11 @@ class OllamaChatBody(Answered):
 
 
 class EmbedBody(ModelName):
-    """POST /api/embed, and the older /api/embeddings with its `prompt`."""
+    """POST /api/embed, and the older /api/embeddings with its `prompt`. truncate: of a text that is too long the beginning is read."""
 
     input: Strings = Field(validation_alias=AliasChoices("input", "prompt"), min_length=1, max_length=2048)
     dimensions: int | None = Field(None, ge=1)
+    truncate: bool = True
 
     @model_validator(mode="after")
     def _some(self) -> EmbedBody:

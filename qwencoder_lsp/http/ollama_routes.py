@@ -25,7 +25,7 @@ from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, Embedding
 from qwencoder_lsp.http.openai_calls import whole_message
 from qwencoder_lsp.http.openai_embeddings import embeddings
 from qwencoder_lsp.http.openai_plan import Plan, chat_model, plan_chat, plan_completion, text_model
-from qwencoder_lsp.http.openai_shapes import finish_reason
+from qwencoder_lsp.http.openai_shapes import finish_reason, truncation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import JsonReply, LineStream
 from qwencoder_lsp.models.catalogue import ModelEntry, find
@@ -124,7 +124,8 @@ async def _lines(service: Service, asked: Asked, said: Said, *, whole: bool) -> 
     with service.working():
         start = time.perf_counter()
         request = _checked(asked)
-        plan = await (plan_chat(service, request) if isinstance(request, ChatBody) else plan_completion(service, request))
+        # exact: num_predict is an upper limit there, for which no room is kept
+        plan = await (plan_chat(service, request, exact=False) if isinstance(request, ChatBody) else plan_completion(service, request, exact=False))
         loaded = time.perf_counter()
         text = ""
         async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
@@ -138,6 +139,7 @@ async def _lines(service: Service, asked: Asked, said: Said, *, whole: bool) -> 
                     if plan.tools:
                         last = {"message": _message(text, plan)}
                     account = _account(answer, (time.perf_counter() - start) * 1000, (loaded - start) * 1000)
+                    account |= truncation((0, gap) for gap in plan.dropped[0])
                     yield {**_head(plan.model), **last, "done": True, "done_reason": reason, **account}
 
 
@@ -168,10 +170,12 @@ def _account(done: Done, total_ms: float, load_ms: float) -> Dict:
 
 async def _embedded(service: Service, body: EmbedBody, *, one: bool) -> Dict:
     start = time.perf_counter()
-    found = await embeddings(service, EmbeddingBody(input=list(body.input), model=body.model, dimensions=body.dimensions))
+    asked = EmbeddingBody(input=list(body.input), model=body.model, dimensions=body.dimensions)
+    found = await embeddings(service, asked, truncate=body.truncate)
     vectors = [row["embedding"] for row in found["data"]]
+    told = {"truncation": found["truncation"]} if "truncation" in found else {}
     if one:
-        return {"embedding": vectors[0]}
+        return {"embedding": vectors[0], **told}
     spent = int((time.perf_counter() - start) * 1000 * MS)
     return {
         "model": found["model"],
@@ -179,6 +183,7 @@ async def _embedded(service: Service, body: EmbedBody, *, one: bool) -> Dict:
         "total_duration": spent,
         "load_duration": 0,
         "prompt_eval_count": found["usage"]["prompt_tokens"],
+        **told,
     }
 
 

@@ -28,7 +28,7 @@ from qwencoder_lsp.settings import Settings
 CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
 CHAT_TOKENS = 4096  # a chat that names no limit; small models may repeat themselves for ever
-SHORT_ANSWER = 256  # tokens that such a chat must have room for
+SHORT_ANSWER = 256  # tokens that such an answer must have room for
 BANNED = -100.0
 
 
@@ -46,8 +46,8 @@ class Plan:
     dropped: tuple[tuple[Dropped, ...], ...] = ()
 
 
-async def plan_completion(service: Service, body: CompletionBody) -> Plan:
-    """Raises QwencoderError."""
+async def plan_completion(service: Service, body: CompletionBody, *, exact: bool = True) -> Plan:
+    """exact: there must be room for max_tokens of answer; otherwise the answer has the room that there is. Raises QwencoderError."""
     if len(body.prompt) * body.n > MAX_CHOICES:
         raise FieldError("n", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
     await _check_format(body)
@@ -59,20 +59,21 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     request = base_request(body, engine, tokenizer, body.max_tokens, body.logprobs)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", chosen.model))
     if body.suffix is None:
-        made = [_continue(request, text, body, engine, tokenizer) for text in body.prompt]
+        made = [_continue(request, text, body, engine, tokenizer, exact=exact) for text in body.prompt]
     else:
         if body.temperature is None:  # there is one right text for a hole, or a few
             request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
-        made = [fill(request, text, body, engine, tokenizer) for text in body.prompt]
+        reserved = body.max_tokens if exact else _least(body.max_tokens, engine.info.n_ctx)
+        made = [fill(request, text, body, engine, tokenizer, reserved) for text in body.prompt]
     requests = candidates([asked for asked, _ in made], body.n)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
     return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why, dropped=tuple(dropped for _, dropped in made))
 
 
-async def plan_chat(service: Service, body: ChatBody) -> Plan:
-    """Raises QwencoderError."""
+async def plan_chat(service: Service, body: ChatBody, *, exact: bool = True) -> Plan:
+    """exact: as in `plan_completion`. Raises QwencoderError."""
     if body.top_logprobs and not body.logprobs:
         raise FieldError("top_logprobs", "they are given only with logprobs true.")
     tools, turns = toolbox(body), conversation(body.messages)
@@ -85,14 +86,14 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     engine, tokenizer = await service.host.load(chosen.model)
     shown, room = tools.shown() if tools else [], _room(engine)
     tokens, dropped = render_conversation(turns, tokenizer, shown), tuple[Dropped, ...]()
-    reserved = body.max_tokens if body.max_tokens is not None else min(SHORT_ANSWER, room // 4)
+    wanted = CHAT_TOKENS if body.max_tokens is None else body.max_tokens
+    reserved = wanted if exact and body.max_tokens is not None else _least(wanted, room)
     if len(tokens) > room - reserved and body.truncation == "error":
         raise too_long(len(tokens), room - reserved, reserved)
     if len(tokens) > room - reserved:
         kept, tokens, dropped = await asyncio.to_thread(shortened_conversation, turns, tokenizer, shown, room - reserved, body.truncation)
         turns = [dict(turn) for turn in kept]
-    limit = body.max_tokens if body.max_tokens is not None else min(CHAT_TOKENS, room - len(tokens))
-    limit = 0 if body.n_predict == 0 else limit
+    limit = 0 if body.n_predict == 0 else min(wanted, room - len(tokens))
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, adapters=service.host.adapters.chosen(body, "chat", chosen.model))
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
@@ -171,17 +172,23 @@ def _room(engine: Engine) -> int:
     return engine.info.max_ctx or engine.info.n_ctx
 
 
-def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
+def _least(wanted: int, room: int) -> int:
+    """Tokens that are kept for an answer of which `wanted` is only the upper limit."""
+    return max(1, min(wanted, SHORT_ANSWER, room // 4))
+
+
+def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer, *, exact: bool) -> Made:
     if body.language and isinstance(text, str):
         text = language_line(body.language, text) + text
     tokens = prompt_tokens(text, "prompt", engine, tokenizer, markup=True)
-    room = _room(engine) - body.max_tokens
+    reserved = body.max_tokens if exact else _least(body.max_tokens, _room(engine))
+    room = _room(engine) - reserved
     if len(tokens) > room and body.truncation == "error":
-        raise too_long(len(tokens), room, body.max_tokens)
+        raise too_long(len(tokens), room, reserved)
     if room < 1:
         raise FieldError("max_tokens", f"{body.max_tokens} tokens of answer leave no room for a prompt.", "Lower it.")
     tokens, dropped = shortened(tokens, room, body.truncation)
-    return replace(request, tokens=tuple(tokens)), dropped
+    return replace(request, tokens=tuple(tokens), max_tokens=min(body.max_tokens, _room(engine) - len(tokens))), dropped
 
 
 def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:

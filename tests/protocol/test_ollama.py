@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,8 +23,8 @@ WEATHER: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[ollama.AsyncClient, Front]]:
-    async with front() as f:
+async def served(**sections: dict[str, object]) -> AsyncIterator[tuple[ollama.AsyncClient, Front]]:
+    async with front(**sections) as f:
         client = ollama.AsyncClient(host=str(f.http.base_url))
         try:
             yield client, f
@@ -142,12 +143,82 @@ async def test_errors_have_the_shape_that_the_client_reads(script: Any) -> None:
             assert isinstance(answer.json()["error"], str), path
 
 
+SMALL: dict[str, object] = {"context": 512}
+
+
+async def test_a_history_that_is_too_long_loses_its_oldest_turns_unless_that_is_forbidden(script: Any) -> None:
+    script(rules=[{"contains": "tokens left out", "text": "cut"}, {"contains": "aaa", "text": "whole"}], default="last")
+    turns = [{"role": "user", "content": "a" * 300}, {"role": "assistant", "content": "b" * 100}, *HELLO]
+    async with served(engine=SMALL) as (_, f):
+        short = await f.http.post("/api/chat", json={"messages": turns[1:], "stream": False})
+        long = await f.http.post("/api/chat", json={"messages": turns, "stream": False})
+        streamed = await f.http.post("/api/chat", json={"messages": turns})
+        prompt = await f.http.post("/api/generate", json={"prompt": "a" * 600, "stream": False, "options": {"num_predict": 4096}})
+        refused = await f.http.post("/api/chat", json={"messages": turns, "truncate": False})
+    assert "truncation" not in short.json()
+    assert long.json()["message"]["content"] == "last"
+    assert long.json()["truncation"] == {"dropped_tokens": 300, "gaps": [{"prompt": 0, "where": "messages.0", "at": 0, "tokens": 300}]}
+    assert json.loads(streamed.text.splitlines()[-1])["truncation"] == long.json()["truncation"]
+    assert prompt.json()["response"] == "cut"
+    assert refused.status_code == 400
+    assert "truncate" in refused.json()["error"]
+
+
+async def test_a_raw_prompt_that_is_too_long_keeps_its_end_and_num_predict_takes_no_room_from_one_that_fits(script: Any) -> None:
+    script(rules=[{"contains": "begun", "text": "whole"}], default="end")
+
+    async def ask(**body: Any) -> Any:
+        return await f.http.post("/api/generate", json={"raw": True, "stream": False, **body})
+
+    async with served(engine=SMALL) as (_, f):
+        fits = await ask(prompt="begun" + "x" * 370)
+        long = await ask(prompt="begun" + "x" * 600, options={"num_predict": 4096})
+        refused = await ask(prompt="begun" + "x" * 600, truncate=False)
+        filled = await ask(prompt="f(", suffix=")", options={"num_predict": 4096})
+        unread = await ask(prompt="x\n" * 600, suffix=")", truncate=False)
+    assert (fits.json()["response"], "truncation" in fits.json()) == ("whole", False)
+    assert (long.json()["response"], long.json()["prompt_eval_count"]) == ("end", 384)
+    assert long.json()["truncation"]["gaps"] == [{"prompt": 0, "where": "prompt", "at": 0, "tokens": 221}]
+    assert [answer.status_code for answer in (refused, filled, unread)] == [400, 200, 400]
+
+
+async def test_an_answer_has_the_room_that_its_prompt_leaves(script: Any) -> None:
+    script(default="y" * 1000)
+    async with served(engine=SMALL) as (_, f):
+        for options in ({}, {"num_predict": 4096}):
+            answer = (await f.http.post("/api/generate", json={"prompt": "x" * 400, "raw": True, "stream": False, "options": options})).json()
+            assert (answer["prompt_eval_count"], answer["eval_count"]) == (384, 128)
+            answer = (await f.http.post("/api/generate", json={"prompt": "x" * 112, "raw": True, "stream": False, "options": options})).json()
+            assert (answer["eval_count"], answer["done_reason"]) == (400, "length")
+
+
+async def test_of_a_text_to_embed_that_is_too_long_the_beginning_is_read_unless_that_is_forbidden(script: Any) -> None:
+    async with served(engine=SMALL) as (_, f):
+        found = (await f.http.post("/api/embed", json={"input": ["a", "b" * 600, "b" * 512]})).json()
+        refused = await f.http.post("/api/embed", json={"input": ["a", "b" * 600], "truncate": False})
+        strict = await f.http.post("/v1/embeddings", json={"input": ["a", "b" * 600]})
+    assert found["embeddings"][1] == found["embeddings"][2] != found["embeddings"][0]
+    assert found["prompt_eval_count"] == 1 + 512 + 512
+    assert found["truncation"] == {"dropped_tokens": 88, "gaps": [{"prompt": 1, "where": "input", "at": 512, "tokens": 88}]}
+    assert refused.status_code == strict.status_code == 400
+    assert "text 1 has 600 tokens" in refused.json()["error"]
+
+
 async def test_names_of_ollamas_library_mean_the_same_model_on_every_route(home: Path) -> None:
     install("qwencoder-0.5b")
     async with served() as (client, f):
         assert (await f.client.models.retrieve("qwen2.5-coder:0.5b")).id == "qwencoder-0.5b"
         asked = {"model": "qwen2.5-coder", "prompt": "x", "input": "x", "messages": HELLO}
-        for path in ("/api/generate", "/api/chat", "/api/embed", "/api/show", "/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/completion"):
+        for path in (
+            "/api/generate",
+            "/api/chat",
+            "/api/embed",
+            "/api/show",
+            "/v1/completions",
+            "/v1/chat/completions",
+            "/v1/embeddings",
+            "/completion",
+        ):
             for name in ("qwen2.5-coder", "qwen2.5-coder:latest"):
                 answer = await f.http.post(path, json={**asked, "model": name})
                 assert answer.status_code == 404, path
