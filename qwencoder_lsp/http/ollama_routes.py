@@ -21,6 +21,7 @@ from qwencoder_lsp.http.downloads import Downloads
 from qwencoder_lsp.http.failures import field_error, ollama_failure
 from qwencoder_lsp.http.models_routes import present
 from qwencoder_lsp.http.ollama_bodies import Answered, EmbedBody, GenerateBody, ModelName, OllamaChatBody, PullBody
+from qwencoder_lsp.http.ollama_template import go_template
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody
 from qwencoder_lsp.http.openai_calls import whole_message
 from qwencoder_lsp.http.openai_embeddings import embeddings
@@ -203,15 +204,16 @@ async def _pulled(downloads: Downloads, name: str) -> AsyncGenerator[Dict, None]
 async def _shown(service: Service, body: ModelName) -> Dict:
     model = text_model(service, body.model)
     tokenizer = await service.host.tokenizer(model)
+    capabilities = _capabilities(service, model, can_fill=tokenizer.special.can_fill)
     return {
         "license": model.entry.licence if model.entry else "",
         "modelfile": f"FROM {model.name}",
         "parameters": "",
-        "template": template_of(tokenizer),
+        "template": go_template(template_of(tokenizer), fills="insert" in capabilities),
         "modified_at": _modified(model),
         "details": _details(model),
         "model_info": {"general.architecture": FAMILY, f"{FAMILY}.context_length": tokenizer.n_ctx_train},
-        "capabilities": _capabilities(service, model, can_fill=tokenizer.special.can_fill),
+        "capabilities": capabilities,
     }
 
 

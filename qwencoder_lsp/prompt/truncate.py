@@ -24,7 +24,8 @@ Tools = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A gap. where: "prompt", "suffix", "input", or "messages.N" in the conversation as it was sent; at: the tokens before the gap there; tokens: its size."""
+    """A gap. where: "prompt", "suffix", "input" (to embed), or "messages.N" in the conversation as it was sent; at: the tokens before the gap there;
+    tokens: its size."""
 
     where: str
     at: int

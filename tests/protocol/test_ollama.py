@@ -15,6 +15,7 @@ from qwencoder_lsp.gateway.protocol import ListenRequest
 from tests.protocol.fronts import Front, front
 from tests.protocol.test_models_routes import install
 
+SMALL: dict[str, object] = {"context": 512}
 HELLO = [{"role": "user", "content": "hello"}]
 WEATHER: dict[str, Any] = {
     "type": "function",
@@ -23,7 +24,7 @@ WEATHER: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def served(**sections: dict[str, object]) -> AsyncIterator[tuple[ollama.AsyncClient, Front]]:
+async def served(**sections: Any) -> AsyncIterator[tuple[ollama.AsyncClient, Front]]:
     async with front(**sections) as f:
         client = ollama.AsyncClient(host=str(f.http.base_url))
         try:
@@ -59,6 +60,19 @@ async def test_a_suffix_fills_in_the_middle_and_markup_or_raw_keeps_the_prompt_a
         rendered = await client.generate("scripted", "<|fim_prefix|>g(<|fim_suffix|>)<|fim_middle|>")
         assert rendered.response == "y", "as Twinny sends it"
         assert (await client.generate("scripted", "plain", raw=True)).response == "z"
+
+
+async def test_continue_finds_that_the_model_fills_and_asks_for_that(script: Any) -> None:
+    """What its core/llm/llms/Ollama.ts sends: behind the last line its suffix is a line break."""
+    script(rules=[{"contains": "<|fim_prefix|>a = 1\n<|fim_suffix|>\n<|fim_middle|>b = <|cursor|>", "text": "2"}], default="a chat")
+    options = {"temperature": 0.01, "num_predict": 4096, "num_ctx": 8192, "stop": ["<|endoftext|>", "/src/"]}
+    async with served(engine=SMALL) as (_, f):
+        shown = (await f.http.post("/api/show", json={"name": "scripted"})).json()
+        body = {"model": "scripted", "prompt": "a = 1\nb = ", "suffix": "\n", "options": options, "keep_alive": 1800, "stream": True}
+        lines = [json.loads(line) for line in (await f.http.post("/api/generate", json=body)).text.splitlines()]
+    assert ".Suffix" in shown["template"]
+    assert "insert" in shown["capabilities"]
+    assert "".join(line["response"] for line in lines) == "2"
 
 
 async def test_options_and_formats_are_obeyed(script: Any) -> None:
@@ -143,9 +157,6 @@ async def test_errors_have_the_shape_that_the_client_reads(script: Any) -> None:
             assert isinstance(answer.json()["error"], str), path
 
 
-SMALL: dict[str, object] = {"context": 512}
-
-
 async def test_a_history_that_is_too_long_loses_its_oldest_turns_unless_that_is_forbidden(script: Any) -> None:
     script(rules=[{"contains": "tokens left out", "text": "cut"}, {"contains": "aaa", "text": "whole"}], default="last")
     turns = [{"role": "user", "content": "a" * 300}, {"role": "assistant", "content": "b" * 100}, *HELLO]
@@ -206,19 +217,11 @@ async def test_of_a_text_to_embed_that_is_too_long_the_beginning_is_read_unless_
 
 async def test_names_of_ollamas_library_mean_the_same_model_on_every_route(home: Path) -> None:
     install("qwencoder-0.5b")
-    async with served() as (client, f):
+    paths = ("/api/generate", "/api/chat", "/api/embed", "/api/show", "/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/completion")
+    async with served() as (_, f):
         assert (await f.client.models.retrieve("qwen2.5-coder:0.5b")).id == "qwencoder-0.5b"
         asked = {"model": "qwen2.5-coder", "prompt": "x", "input": "x", "messages": HELLO}
-        for path in (
-            "/api/generate",
-            "/api/chat",
-            "/api/embed",
-            "/api/show",
-            "/v1/completions",
-            "/v1/chat/completions",
-            "/v1/embeddings",
-            "/completion",
-        ):
+        for path in paths:
             for name in ("qwen2.5-coder", "qwen2.5-coder:latest"):
                 answer = await f.http.post(path, json={**asked, "model": name})
                 assert answer.status_code == 404, path
