@@ -6,14 +6,26 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, WithJsonSchema, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError
 
 from qwencoder_lsp.http.failures import FieldError
-from qwencoder_lsp.http.openai_bodies import FUNCTION_NAME, Body, ChatBody, CompletionBody, Strings, ToolBody
+from qwencoder_lsp.http.openai_bodies import FUNCTION_NAME, MAX_INPUTS, Body, ChatBody, CompletionBody, Strings, ToolBody
 
 UNBOUNDED = 4096  # what num_predict -1 means here
 FIM_MARKUP = re.compile(r"<\|fim_(prefix|suffix|middle)\|>")
+TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": MAX_INPUTS}]}
 Format = Annotated[dict[str, Any] | Literal["", "json"], WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string", "enum": ["", "json"]}]})]
+
+
+def _texts(value: Any) -> Any:
+    """The texts, whichever way they came."""
+    if isinstance(value, str):
+        return [value] if value else []
+    return value
+
+
+Texts = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_texts), WithJsonSchema(TEXTS)]
 
 
 class Options(Body):
@@ -46,20 +58,33 @@ class ModelName(Body):
     model: str = Field("", validation_alias=AliasChoices("model", "name"))
 
 
-class Answered(ModelName):
-    """What /api/generate and /api/chat have in common. keep_alive 0 unloads the model, other values are the service's own business. truncate: a
-    prompt that is too long is shortened."""
+class Kept(ModelName):
+    """What loads a model. keep_alive 0 unloads it afterwards, other values are the service's own business."""
 
-    stream: bool = True
-    truncate: bool = True
-    format: Format = ""
-    options: Options = Field(default_factory=Options)
     keep_alive: int | float | str | None = None
 
     @property
     def unloads(self) -> bool:
         """Whether it asks for the model to leave memory."""
         return self.keep_alive in (0, "0", "0s", "0m", "0h")
+
+
+class Answered(Kept):
+    """What /api/generate and /api/chat have in common. truncate: a prompt that is too long is shortened. think: none of these models does, and
+    clients that get told so, in Ollama's words, ask again without it (its server/routes.go)."""
+
+    stream: bool = True
+    truncate: bool = True
+    think: bool | str = False
+    format: Format = ""
+    options: Options = Field(default_factory=Options)
+
+    @field_validator("think")
+    @classmethod
+    def _no_thought(cls, value: bool | str, found: ValidationInfo) -> bool | str:
+        if value:
+            raise PydanticCustomError("think", '"{model}" does not support thinking', {"model": found.data.get("model", "")})
+        return value
 
     def sampled(self) -> dict[str, Any]:
         """In OpenAI's words."""
@@ -131,18 +156,13 @@ class OllamaChatBody(Answered):
         return _chat({**self.sampled(), "tools": [tool.model_dump() for tool in self.tools]}, turns, self.options)
 
 
-class EmbedBody(ModelName):
-    """POST /api/embed, and the older /api/embeddings with its `prompt`. truncate: of a text that is too long the beginning is read."""
+class EmbedBody(Kept):
+    """POST /api/embed, and the older /api/embeddings with its `prompt`. An empty text alone, or no text, only loads the model. truncate: of a text
+    that is too long the beginning is read."""
 
-    input: Strings = Field(validation_alias=AliasChoices("input", "prompt"), min_length=1, max_length=2048)
+    input: Texts = Field(validation_alias=AliasChoices("input", "prompt"), max_length=MAX_INPUTS)
     dimensions: int | None = Field(None, ge=1)
     truncate: bool = True
-
-    @model_validator(mode="after")
-    def _some(self) -> EmbedBody:
-        if not all(self.input):
-            raise ValueError("There is nothing to embed in an empty text")
-        return self
 
 
 class PullBody(ModelName):

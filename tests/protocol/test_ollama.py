@@ -13,6 +13,7 @@ import pytest
 
 from qwencoder_lsp.gateway.protocol import ListenRequest
 from tests.protocol.fronts import Front, front
+from tests.protocol.gateways import until
 from tests.protocol.test_models_routes import install
 
 SMALL: dict[str, object] = {"context": 512}
@@ -100,6 +101,63 @@ async def test_a_chat_streams_and_calls_tools_with_arguments_as_objects(script: 
         assert [bool(piece.message.tool_calls) for piece in streamed] == [True]
         turns: Any = [*HELLO, asked.message, {"role": "tool", "content": "21 degrees", "tool_name": "weather"}]
         assert (await client.chat("scripted", turns, tools=[WEATHER])).message.content == "warm"
+
+
+async def test_free_text_streams_though_there_are_tools_and_a_call_behind_it_comes_whole_at_the_end(script: Any) -> None:
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+    script(
+        rules=[{"contains": "go on", "text": "a long story"}, {"contains": "broken", "text": 'so {"name": "weather", "arguments": {"ci'}],
+        default="Look: " + call,
+    )
+
+    async def ask(text: str, *, stream: bool) -> list[Any]:
+        body = {"messages": [{"role": "user", "content": text}], "tools": [WEATHER], "stream": stream}
+        return [json.loads(line) for line in (await f.http.post("/api/chat", json=body)).text.splitlines()]
+
+    async with served() as (_, f):
+        for text, content, calls in (("go on", "a long story", 0), ("broken", 'so {"name": "weather", "arguments": {"ci', 0), ("x", "Look:", 1)):
+            (whole,) = await ask(text, stream=False)
+            lines = await ask(text, stream=True)
+            said = [line["message"]["content"] for line in lines]
+            assert "".join(said).strip() == content == whole["message"]["content"].strip()
+            assert len(said) > 2, "it came piece by piece"
+            assert [len(line["message"].get("tool_calls", ())) for line in lines] == [0] * (len(lines) - 1) + [calls]
+
+
+async def test_keep_alive_0_lets_the_model_leave_memory_behind_the_answer(script: Any) -> None:
+    script(default="x")
+    async with served() as (client, f):
+        for ask in (
+            lambda: client.generate("scripted", "hello", keep_alive=0),
+            lambda: client.chat("scripted", HELLO, keep_alive="0s"),
+            lambda: client.embed("scripted", "a", keep_alive=0),
+        ):
+            await ask()
+            await until(f.private, lambda s: s.models[0].state == "unloaded")
+        await client.generate("scripted", "hello", keep_alive="5m")
+        assert [model.model for model in (await client.ps()).models] == ["scripted"]
+
+
+async def test_a_model_that_does_not_think_says_so_in_ollamas_words(script: Any) -> None:
+    script(default="x")
+    async with served() as (client, _):
+        for think in (True, "high"):
+            with pytest.raises(ollama.ResponseError, match='"scripted" does not support thinking') as refused:
+                await client.chat("scripted", HELLO, think=think)
+            assert refused.value.status_code == 400
+            with pytest.raises(ollama.ResponseError, match="does not support thinking"):
+                await client.generate("scripted", "x", think=think)
+        assert (await client.chat("scripted", HELLO, think=False)).message.content == "x"
+
+
+async def test_nothing_to_embed_loads_the_model(script: Any) -> None:
+    async with served() as (client, f):
+        assert (await client.embed("scripted", "")).embeddings == []
+        assert [model.model for model in (await client.ps()).models] == ["scripted"]
+        assert (await client.embed("scripted", [])).embeddings == []
+        assert (await client.embeddings("scripted", "")).embedding == []
+        empty = await f.http.post("/api/embed", json={"input": ["a", ""]})
+    assert (empty.status_code, empty.json()["error"].startswith("input.1: ")) == (400, True)
 
 
 async def test_texts_become_vectors_of_the_length_asked_for(script: Any) -> None:
