@@ -156,10 +156,15 @@ class Lanes:
         left = room(self._memory_limit, used, shared=not self.model.on_gpu)
         return replace(left, bytes=left.bytes + given_back)
 
+    @property
+    def embed_ctx(self) -> int:
+        """Tokens of the longest text to embed."""
+        return min(EMBED_CTX, self.vocabulary.n_ctx_train or EMBED_CTX)
+
     def embedder(self) -> Embedder:
         """Made when first wanted."""
         if self._embedder is None:
-            self._embedder = Embedder(self.model, n_ctx=min(EMBED_CTX, self.vocabulary.n_ctx_train or EMBED_CTX), n_threads=self._threads)
+            self._embedder = Embedder(self.model, n_ctx=self.embed_ctx, n_threads=self._threads)
         return self._embedder
 
     def tidy(self) -> None:

@@ -155,7 +155,17 @@ def _load(spec: EngineSpec, wire: Wire) -> tuple[Engine, Saver | None]:
     device = ("GPU" if gpu else f"CPU, {threads} threads") + (f", drafts by {Path(spec.draft).stem}" if lanes.draft else "")
     prefill, decode_speed = PREFILL_ROWS * 1000 / costs.table(PREFILL_ROWS), 1000 / costs.table(1)
     info = EngineInfo(
-        spec.name, lanes.typing.context.n_ctx, lanes.vocabulary.n_vocab, threads, gpu, device, prefill, decode_speed, lanes.load_ms, lanes.most_tokens
+        spec.name,
+        lanes.typing.context.n_ctx,
+        lanes.vocabulary.n_vocab,
+        threads,
+        gpu,
+        device,
+        prefill,
+        decode_speed,
+        lanes.load_ms,
+        lanes.most_tokens,
+        lanes.embed_ctx,
     )
     log.info(
         "loaded %s in %.0f ms on %s; prefill %.0f tok/s, decode %.0f tok/s; abort in prefill: %s; llama.cpp build %s",

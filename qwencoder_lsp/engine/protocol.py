@@ -135,7 +135,8 @@ class Shutdown:
 class EngineInfo:
     """What was loaded. Calibrated speeds are tokens per second on this machine (prefill over 48 tokens, one decode row).
 
-    n_ctx: tokens of the typing lane; max_ctx: the longest prompt with its answer that any lane can hold.
+    n_ctx: tokens of the typing lane; max_ctx: the longest prompt with its answer that any lane can hold;
+    embed_ctx: the longest text to embed. 0: not known.
     """
 
     model: str
@@ -148,6 +149,7 @@ class EngineInfo:
     decode_speed: float
     load_ms: float
     max_ctx: int = 0
+    embed_ctx: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ def main() -> None:
         sys.exit(1)
     time.sleep(script.get("load_ms", 0) / 1000)
     engine = ScriptedEngine(script, wire.send)
-    wire.send(Ready(EngineInfo(spec.name, spec.n_ctx, N_VOCAB, 1, False, "scripted", 10000.0, 10000.0, 0.0)))
+    wire.send(Ready(EngineInfo(spec.name, spec.n_ctx, N_VOCAB, 1, False, "scripted", 10000.0, 10000.0, 0.0, embed_ctx=spec.n_ctx)))
     while not isinstance(message := wire.receive(), Shutdown):
         engine.post(message)
     os._exit(0)

@@ -10,7 +10,7 @@ from typing import Any
 
 from qwencoder_lsp.errors import QwencoderError
 from qwencoder_lsp.http.service import Service
-from qwencoder_lsp.models.catalogue import ModelEntry
+from qwencoder_lsp.models.catalogue import ModelEntry, catalogue_name
 from qwencoder_lsp.models.progress import PullProgress
 from qwencoder_lsp.models.pull import check_licence, pull_entry
 
@@ -47,7 +47,7 @@ class Downloads:
 
     def get(self, name: str) -> Download | None:
         """The model's last download."""
-        return self._known.get(name)
+        return self._known.get(name) or self._known.get(catalogue_name(name))
 
     def start(self, entry: ModelEntry, accepted: str = "") -> Download:
         """The model's running download; begins one if there is none. Raises LicenceNotAccepted unless `accepted` names its licence or it is free."""
@@ -62,12 +62,15 @@ class Downloads:
 
     async def follow(self, download: Download) -> AsyncGenerator[dict[str, Any], None]:
         """Its state now, at each change, and at its end. Closing it cancels nothing."""
+        shown = download.shown()
         while True:
-            download.changed.clear()
-            yield download.shown()
-            if download.state != "running":
+            yield shown
+            if shown["state"] != "running":
                 return
-            await download.changed.wait()
+            while (now := download.shown()) == shown:  # not the event alone: it may have been set, and cleared by another follower, during the yield
+                download.changed.clear()
+                await download.changed.wait()
+            shown = now
 
     async def _run(self, download: Download, entry: ModelEntry, accepted: str) -> None:
         loop = asyncio.get_running_loop()

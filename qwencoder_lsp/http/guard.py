@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qwencoder_lsp.gateway.protocol import HASHED_KEY
-from qwencoder_lsp.http.failures import RETRY_AFTER_S, shape
+from qwencoder_lsp.http.failures import OLLAMA, RETRY_AFTER_S, shape
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # The origins that Ollama allows too: pages of this machine, and the web views of editors.
@@ -25,6 +25,9 @@ ORIGINS = r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?|(app|fil
 # For load balancers and editors that look whether somebody is there; and the dashboard's empty page, which asks for a key and then for its figures.
 OPEN = frozenset({"/health", "/v1/health", "/dashboard"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# A browser says with one of these where a request comes from: Origin with each one to another site that is neither GET nor HEAD (Fetch, "append a
+# request `Origin` header"), a form's and an opaque page's too.
+BROWSERS = ("origin", "sec-fetch-site")
 BODY_S = 30.0  # for a body to arrive
 MINUTE_S = 60.0
 OWNER = 16  # hexadecimal digits of a key's digest, by which the routes know what is whose
@@ -81,6 +84,8 @@ class Guard:
         if refusal := self._too_much(client):
             await refusal(scope, receive, send)
             return
+        if scope["path"].startswith(OLLAMA) and not any(name in headers for name in BROWSERS):
+            scope = _as_json(scope)
         client.running += 1
         try:
             await self._app(scope, _Body(receive, self._limits.body), send)
@@ -139,6 +144,13 @@ class _Body:
             if self._left < 0:
                 raise HTTPException(413, _too_large(self._limit))
         return message
+
+
+def _as_json(scope: Scope) -> Scope:
+    """Whatever its body is said to be: Ollama does not look at that, and curl, as in its docs/api.md, says that -d is a form. Elsewhere the type is
+    what a web page cannot say without asking first, so nobody else is believed without it."""
+    kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    return {**scope, "headers": [*kept, (b"content-type", b"application/json")]}
 
 
 def _known(key: str) -> bytes:

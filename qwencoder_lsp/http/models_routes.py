@@ -21,7 +21,7 @@ from qwencoder_lsp.http.openai_plan import AUTO, chat_model, text_model
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
 from qwencoder_lsp.models import store
-from qwencoder_lsp.models.catalogue import ModelEntry, find, load_catalogue
+from qwencoder_lsp.models.catalogue import ModelEntry, catalogue_name, find, load_catalogue
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.observe.metrics import CONTENT_TYPE
 
@@ -65,10 +65,10 @@ def models_routes(service: Service, downloads: Downloads) -> APIRouter:
 
     @router.get("/v1/models/{name}")
     async def openai_model(name: Name) -> Response:
-        found = next((m for m in present(service) if m.name == name), None)
+        found = next((m for m in present(service) if m.name in (name, catalogue_name(name))), None)
         if found is None:
-            find(name)  # says what there is instead
-            raise ModelMissing(f"The model {name} is not installed.", "Fetch it: POST /models/download")
+            entry = find(name)  # says what there is instead
+            raise ModelMissing(f"The model {entry.name} is not installed.", "Fetch it: POST /models/download")
         return JSONResponse(row(found, started))
 
     @router.get("/models")
@@ -129,10 +129,10 @@ def models_routes(service: Service, downloads: Downloads) -> APIRouter:
     async def delete(name: Name) -> Response:
         entry = find(name)
         if not await service.host.forget(store.path_of(entry)):
-            return JSONResponse(shape(f"{name} is at work.", "conflict_error", "model_in_use"), 409)
+            return JSONResponse(shape(f"{entry.name} is at work.", "conflict_error", "model_in_use"), 409)
         freed = await asyncio.to_thread(store.remove, entry)
         service.changed()
-        return JSONResponse({"model_name": name, "state": "deleted", "freed_bytes": freed})
+        return JSONResponse({"model_name": entry.name, "state": "deleted", "freed_bytes": freed})
 
     return router
 

@@ -6,27 +6,25 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError
 
 from qwencoder_lsp.http.failures import FieldError
-from qwencoder_lsp.http.openai_bodies import FUNCTION_NAME, Body, ChatBody, CompletionBody, Strings, ToolBody
+from qwencoder_lsp.http.openai_bodies import FUNCTION_NAME, MAX_INPUTS, Body, ChatBody, CompletionBody, Strings, ToolBody
 
 FIM_MARKUP = re.compile(r"<\|fim_(prefix|suffix|middle)\|>")
-# What people who come from Ollama call these models, with whatever quantisation they had: qwen2.5-coder:1.5b-base-q4_K_M.
-LIBRARY_NAME = re.compile(r"qwen2\.5-coder:(?P<size>[0-9.]+b)(-.*)?")
-
-
-def _named(value: Any) -> Any:
-    """A name without Ollama's default tag, or the catalogue's for one of Ollama's library."""
-    if not isinstance(value, str):
-        return value
-    if found := LIBRARY_NAME.fullmatch(value):
-        return f"qwencoder-{found['size']}"
-    return value.removesuffix(":latest")
-
-
-Name = Annotated[str, BeforeValidator(_named)]
+TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": MAX_INPUTS}]}
 Format = Annotated[dict[str, Any] | Literal["", "json"], WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string", "enum": ["", "json"]}]})]
+
+
+def _texts(value: Any) -> Any:
+    """The texts, whichever way they came."""
+    if isinstance(value, str):
+        return [value] if value else []
+    return value
+
+
+Texts = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_texts), WithJsonSchema(TEXTS)]
 
 
 class Options(Body):
@@ -51,15 +49,12 @@ class Options(Body):
 class ModelName(Body):
     """Which model, by its name here or in Ollama's library. Older clients say `name`."""
 
-    model: Name = Field("", validation_alias=AliasChoices("model", "name"))
+    model: str = Field("", validation_alias=AliasChoices("model", "name"))
 
 
-class Answered(ModelName):
-    """What /api/generate and /api/chat have in common. keep_alive 0 unloads the model, other values are the service's own business."""
+class Kept(ModelName):
+    """What loads a model. keep_alive 0 unloads it afterwards, other values are the service's own business."""
 
-    stream: bool = True
-    format: Format = ""
-    options: Options = Field(default_factory=Options)
     keep_alive: int | float | str | None = None
 
     @property
@@ -67,9 +62,27 @@ class Answered(ModelName):
         """Whether it asks for the model to leave memory."""
         return self.keep_alive in (0, "0", "0s", "0m", "0h")
 
+
+class Answered(Kept):
+    """What /api/generate and /api/chat have in common. truncate: a prompt that is too long is shortened. think: none of these models does, and
+    clients that get told so, in Ollama's words, ask again without it (its server/routes.go)."""
+
+    stream: bool = True
+    truncate: bool = True
+    think: bool | str = False
+    format: Format = ""
+    options: Options = Field(default_factory=Options)
+
+    @field_validator("think")
+    @classmethod
+    def _no_thought(cls, value: bool | str, found: ValidationInfo) -> bool | str:
+        if value:
+            raise PydanticCustomError("think", '"{model}" does not support thinking', {"model": found.data.get("model", "")})
+        return value
+
     def sampled(self) -> dict[str, Any]:
         """In OpenAI's words."""
-        body = {"model": self.model, **self.options.sampled()}
+        body = {"model": self.model, "truncation": "auto" if self.truncate else "error", **self.options.sampled()}
         if isinstance(self.format, dict):
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.format}}
         elif self.format:
@@ -137,17 +150,13 @@ class OllamaChatBody(Answered):
         return _chat({**self.sampled(), "tools": [tool.model_dump() for tool in self.tools]}, turns, self.options)
 
 
-class EmbedBody(ModelName):
-    """POST /api/embed, and the older /api/embeddings with its `prompt`."""
+class EmbedBody(Kept):
+    """POST /api/embed, and the older /api/embeddings with its `prompt`. An empty text alone, or no text, only loads the model. truncate: of a text
+    that is too long the beginning is read."""
 
-    input: Strings = Field(validation_alias=AliasChoices("input", "prompt"), min_length=1, max_length=2048)
+    input: Texts = Field(validation_alias=AliasChoices("input", "prompt"), max_length=MAX_INPUTS)
     dimensions: int | None = Field(None, ge=1)
-
-    @model_validator(mode="after")
-    def _some(self) -> EmbedBody:
-        if not all(self.input):
-            raise ValueError("There is nothing to embed in an empty text")
-        return self
+    truncate: bool = True
 
 
 class PullBody(ModelName):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -21,11 +20,12 @@ from qwencoder_lsp.http.downloads import Downloads
 from qwencoder_lsp.http.failures import field_error, ollama_failure
 from qwencoder_lsp.http.models_routes import present
 from qwencoder_lsp.http.ollama_bodies import Answered, EmbedBody, GenerateBody, ModelName, OllamaChatBody, PullBody
+from qwencoder_lsp.http.ollama_calls import Spoken
+from qwencoder_lsp.http.ollama_template import go_template
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody
-from qwencoder_lsp.http.openai_calls import whole_message
 from qwencoder_lsp.http.openai_embeddings import embeddings
-from qwencoder_lsp.http.openai_plan import Plan, chat_model, plan_chat, plan_completion, text_model
-from qwencoder_lsp.http.openai_shapes import finish_reason
+from qwencoder_lsp.http.openai_plan import chat_model, plan_chat, plan_completion, text_model
+from qwencoder_lsp.http.openai_shapes import finish_reason, truncation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import JsonReply, LineStream
 from qwencoder_lsp.models.catalogue import ModelEntry, find
@@ -89,7 +89,7 @@ def ollama_routes(service: Service, downloads: Downloads) -> APIRouter:
 
 
 def _answer(service: Service, body: Answered, asked: Asked | None, said: Said) -> Response:
-    lines = _lines(service, asked, said, whole=not body.stream) if asked else _moved(service, body, said)
+    lines = _lines(service, body, asked, said) if asked else _moved(service, body, said)
     return LineStream(lines, failed=ollama_failure) if body.stream else JsonReply(lambda: _last(lines), ollama_failure)
 
 
@@ -119,36 +119,39 @@ async def _moved(service: Service, body: Answered, said: Said) -> AsyncGenerator
         yield {**_head(model), **said(""), "done": True, "done_reason": "unload" if body.unloads else "load"}
 
 
-async def _lines(service: Service, asked: Asked, said: Said, *, whole: bool) -> AsyncGenerator[Dict, None]:
-    """The answer as it comes and its account at the end; whole: everything in the last line. Calls of tools come whole, as Ollama has them."""
+@contextmanager
+def _kept(service: Service, model: InstalledModel, body: Answered) -> Iterator[None]:
+    """While the model works for `body`."""
+    try:
+        yield
+    finally:
+        if body.unloads:
+            service.host.unload(model)
+
+
+async def _lines(service: Service, body: Answered, asked: Asked, said: Said) -> AsyncGenerator[Dict, None]:
+    """The answer as it comes, and its account with the rest at the end; without a stream everything is in the last line."""
     with service.working():
         start = time.perf_counter()
         request = _checked(asked)
-        plan = await (plan_chat(service, request) if isinstance(request, ChatBody) else plan_completion(service, request))
+        # exact: num_predict is an upper limit there, for which no room is kept
+        plan = await (plan_chat(service, request, exact=False) if isinstance(request, ChatBody) else plan_completion(service, request, exact=False))
         loaded = time.perf_counter()
-        text = ""
-        async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
-            async for _, answer in found:
-                if isinstance(answer, Chunk):
-                    text += answer.text
-                    if not whole and plan.tools is None:
-                        yield {**_head(plan.model), **said(answer.text), "done": False}
-                else:
-                    last, reason = said(text if whole else ""), finish_reason(answer)
-                    if plan.tools:
-                        last = {"message": _message(text, plan)}
-                    account = _account(answer, (time.perf_counter() - start) * 1000, (loaded - start) * 1000)
-                    yield {**_head(plan.model), **last, "done": True, "done_reason": reason, **account}
-
-
-def _message(text: str, plan: Plan) -> Dict:
-    """The message with its calls, whose arguments are objects here."""
-    assert plan.tools is not None
-    message, _ = whole_message(text, plan.tools)
-    message["content"] = message["content"] or ""
-    for call in message.get("tool_calls", ()):
-        call["function"]["arguments"] = json.loads(call["function"]["arguments"])
-    return message
+        kept, spoken = "", Spoken(plan.tools) if plan.tools else None
+        with _kept(service, plan.model, body):
+            async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
+                async for _, answer in found:
+                    if isinstance(answer, Chunk):
+                        text = spoken.feed(answer.text) if spoken else answer.text
+                        if not body.stream:
+                            kept += text
+                        elif text:
+                            yield {**_head(plan.model), **said(text), "done": False}
+                    else:
+                        last, reason = {"message": spoken.finish(kept)} if spoken else said(kept), finish_reason(answer)
+                        account = _account(answer, (time.perf_counter() - start) * 1000, (loaded - start) * 1000)
+                        account |= truncation((0, gap) for gap in plan.dropped[0])
+                        yield {**_head(plan.model), **last, "done": True, "done_reason": reason, **account}
 
 
 def _head(model: InstalledModel) -> Dict:
@@ -168,10 +171,18 @@ def _account(done: Done, total_ms: float, load_ms: float) -> Dict:
 
 async def _embedded(service: Service, body: EmbedBody, *, one: bool) -> Dict:
     start = time.perf_counter()
-    found = await embeddings(service, EmbeddingBody(input=list(body.input), model=body.model, dimensions=body.dimensions))
+    if not body.input:
+        with service.working():
+            await service.host.load(model := text_model(service, body.model))
+        return {"embedding": []} if one else {"model": model.name, "embeddings": []}
+    asked = EmbeddingBody(input=list(body.input), model=body.model, dimensions=body.dimensions)
+    found = await embeddings(service, asked, truncate=body.truncate)
+    if body.unloads:
+        service.host.unload(text_model(service, body.model))
     vectors = [row["embedding"] for row in found["data"]]
+    told = {"truncation": found["truncation"]} if "truncation" in found else {}
     if one:
-        return {"embedding": vectors[0]}
+        return {"embedding": vectors[0], **told}
     spent = int((time.perf_counter() - start) * 1000 * MS)
     return {
         "model": found["model"],
@@ -179,6 +190,7 @@ async def _embedded(service: Service, body: EmbedBody, *, one: bool) -> Dict:
         "total_duration": spent,
         "load_duration": 0,
         "prompt_eval_count": found["usage"]["prompt_tokens"],
+        **told,
     }
 
 
@@ -198,15 +210,16 @@ async def _pulled(downloads: Downloads, name: str) -> AsyncGenerator[Dict, None]
 async def _shown(service: Service, body: ModelName) -> Dict:
     model = text_model(service, body.model)
     tokenizer = await service.host.tokenizer(model)
+    capabilities = _capabilities(service, model, can_fill=tokenizer.special.can_fill)
     return {
         "license": model.entry.licence if model.entry else "",
         "modelfile": f"FROM {model.name}",
         "parameters": "",
-        "template": template_of(tokenizer),
+        "template": go_template(template_of(tokenizer), fills="insert" in capabilities),
         "modified_at": _modified(model),
         "details": _details(model),
         "model_info": {"general.architecture": FAMILY, f"{FAMILY}.context_length": tokenizer.n_ctx_train},
-        "capabilities": _capabilities(service, model, can_fill=tokenizer.special.can_fill),
+        "capabilities": capabilities,
     }
 
 

@@ -24,18 +24,20 @@ TELLING = 200  # code points of a text that shows what language it is in
 Made = tuple[Generate, tuple[Dropped, ...]]
 
 
-def fill(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
-    """`request` with the prompt that asks for what belongs between `text` and the body's suffix. Raises QwencoderError."""
+def fill(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer, reserved: int) -> Made:
+    """`request` with the prompt that asks for what belongs between `text` and the body's suffix. reserved: tokens of answer that the prompt leaves
+    room for; it has more, up to its max_tokens, where the prompt is short. Raises QwencoderError."""
     if not isinstance(text, str):
         raise FieldError("prompt", "with a suffix it must be text.")
     parts = _parts(text, body, engine.info.n_ctx // TYPED)
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens + len(parts.typed), snippets=bool(parts.snippets))
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, reserved + len(parts.typed), snippets=bool(parts.snippets))
     prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
     dropped = tuple(_left_out(parts, prompt, tokenizer))
     if dropped and body.truncation == "error" and "truncation" in body.model_fields_set:
         raise RequestError("The text around the hole is longer than what is read of it.", 'Shorten it, or allow that: "truncation": "auto".')
     constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
-    return replace(request, tokens=tuple(prompt.tokens), constraint=constraint), dropped
+    limit = max(reserved, min(request.max_tokens, engine.info.n_ctx - len(prompt.tokens)))
+    return replace(request, tokens=tuple(prompt.tokens), max_tokens=limit, constraint=constraint), dropped
 
 
 def _parts(text: str, body: CompletionBody, longest: int) -> PromptParts:

@@ -19,7 +19,7 @@ from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBo
 from qwencoder_lsp.http.openai_fill import Made, fill, language_line
 from qwencoder_lsp.http.openai_tools import Toolbox, check_schemas, conversation, toolbox
 from qwencoder_lsp.http.service import Service
-from qwencoder_lsp.models.catalogue import find
+from qwencoder_lsp.models.catalogue import catalogue_name, find
 from qwencoder_lsp.models.choose import Choice, is_complex
 from qwencoder_lsp.models.store import InstalledModel
 from qwencoder_lsp.prompt.budget import UNBOUNDED, answer_room
@@ -30,7 +30,7 @@ from qwencoder_lsp.settings import Settings
 
 CREATIVE = 0.7  # Qwen's own recommendation for chats
 AUTO = "auto"
-SHORT_ANSWER = 256  # tokens that a conversation or text must leave room for where no limit is named
+SHORT_ANSWER = 256  # tokens that a prompt must leave room for where no limit is named, or where it is no more than a limit
 BANNED = -100.0
 LARGE = 1 << 15  # code points; so many take some 50 ms when they are new, and who types would wait for more
 
@@ -51,8 +51,8 @@ class Plan:
     dropped: tuple[tuple[Dropped, ...], ...] = ()
 
 
-async def plan_completion(service: Service, body: CompletionBody) -> Plan:
-    """Raises QwencoderError."""
+async def plan_completion(service: Service, body: CompletionBody, *, exact: bool = True) -> Plan:
+    """exact: there must be room for max_tokens of answer; otherwise the answer has the room that there is. Raises QwencoderError."""
     if len(body.prompt) * body.n > MAX_CHOICES:
         raise FieldError("n", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
     await _check_format(body)
@@ -65,9 +65,14 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", chosen.model))
     if body.suffix is not None:
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
-    make = _continue if body.suffix is None else fill
+
+    def make(text: str | list[int]) -> Made:
+        if body.suffix is None:
+            return _continue(request, text, body, engine, tokenizer, exact=exact)
+        return fill(request, text, body, engine, tokenizer, _reserved(request.max_tokens, engine.info.n_ctx, exact=exact))
+
     size = sum(map(len, body.prompt)) + len(body.suffix or "") + sum(len(s.body) for s in (body.segments.snippets if body.segments else ()))
-    made = await aside(size, lambda: [make(request, text, body, engine, tokenizer) for text in body.prompt])
+    made = await aside(size, lambda: [make(text) for text in body.prompt])
     asked = [request for request, _ in made]
     requests = candidates(asked, body.n) if body.suffix is None else candidates_of_a_hole(asked, body.n, body.temperature)
     if scores:
@@ -75,8 +80,8 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why, dropped=tuple(dropped for _, dropped in made))
 
 
-async def plan_chat(service: Service, body: ChatBody) -> Plan:
-    """Raises QwencoderError."""
+async def plan_chat(service: Service, body: ChatBody, *, exact: bool = True) -> Plan:
+    """exact: as in `plan_completion`. Raises QwencoderError."""
     if body.top_logprobs and not body.logprobs:
         raise FieldError("top_logprobs", "they are given only with logprobs true.")
     tools, turns = toolbox(body), conversation(body.messages)
@@ -89,13 +94,13 @@ async def plan_chat(service: Service, body: ChatBody) -> Plan:
     engine, tokenizer = await service.host.load(chosen.model)
     shown, room = tools.shown() if tools else [], _room(engine)
     tokens, dropped = await aside(told, lambda: render_conversation(turns, tokenizer, shown)), tuple[Dropped, ...]()
-    reserved = _reserved(body.limit or None, room)  # what is only read is read for an answer to come
+    reserved = _reserved(body.limit or None, room, exact=exact)  # what is only read is read for an answer to come
     if len(tokens) > room - reserved and body.truncation == "error":
         raise too_long(len(tokens), room - reserved, reserved)
     if len(tokens) > room - reserved:
         kept, tokens, dropped = await asyncio.to_thread(shortened_conversation, turns, tokenizer, shown, room - reserved, body.truncation)
         turns = [dict(turn) for turn in kept]
-    limit = body.limit if body.limit is not None else min(UNBOUNDED, room - len(tokens))
+    limit = min(UNBOUNDED if body.limit is None else body.limit, room - len(tokens))
     request = base_request(body, engine, tokenizer, limit, body.top_logprobs if body.logprobs else None)
     request = replace(request, adapters=service.host.adapters.chosen(body, "chat", chosen.model))
     request = replace(request, tokens=tuple(tokens), copies=code_block(turns[-1]["content"], tokens, tokenizer))
@@ -141,15 +146,15 @@ def _chat_choice(service: Service, field: str, *, complex_task: bool = True) -> 
 
 
 def named(settings: Settings, field: str, own: str) -> str:
-    """What `field` means: the service's own choice, or a name of the catalogue. Only the service's owner chooses files by path.
-
-    Raises ModelUnknown."""
-    if field in ("", AUTO):
+    """What `field` means: the service's own choice, or a name of the catalogue, whichever way it is written. Only the service's owner chooses
+    files by path. Raises ModelUnknown."""
+    plain = catalogue_name(field)
+    if plain in ("", AUTO):
         return own
-    if field == REMOTE.name:
-        return field
+    if plain == REMOTE.name:
+        return plain
     for setting in (settings.model.completion, settings.model.chat):
-        if setting != AUTO and field in (setting, Path(setting).stem):
+        if setting != AUTO and not {field, plain}.isdisjoint((setting, Path(setting).stem)):
             return setting
     return find(field).name
 
@@ -179,23 +184,24 @@ def _room(engine: Engine) -> int:
     return engine.info.max_ctx or engine.info.n_ctx
 
 
-def _reserved(limit: int | None, room: int) -> int:
-    """Tokens of `room` that are kept for an answer; limit: most of it, where one is named."""
-    return min(SHORT_ANSWER, room // 4) if limit is None else limit
+def _reserved(limit: int | None, room: int, *, exact: bool) -> int:
+    """Tokens of `room` that are kept for an answer. limit: most tokens of it, where one is named; exact: all of them must fit."""
+    least = min(SHORT_ANSWER, room // 4)
+    return least if limit is None else limit if exact else min(limit, least)
 
 
-def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer) -> Made:
+def _continue(request: Generate, text: str | list[int], body: CompletionBody, engine: Engine, tokenizer: SegmentTokenizer, *, exact: bool) -> Made:
     if body.language and isinstance(text, str):
         text = language_line(body.language, text) + text
     tokens = prompt_tokens(text, "prompt", engine, tokenizer, markup=True)
-    reserved = _reserved(body.limit, _room(engine))
+    reserved = _reserved(body.limit, _room(engine), exact=exact)
     room = _room(engine) - reserved
     if len(tokens) > room and body.truncation == "error":
         raise too_long(len(tokens), room, reserved)
     if room < 1:
         raise FieldError("max_tokens", f"{reserved} tokens of answer leave no room for a prompt.", "Lower it.")
     tokens, dropped = shortened(tokens, room, body.truncation)
-    limit = body.limit if body.limit is not None else min(UNBOUNDED, _room(engine) - len(tokens))
+    limit = min(UNBOUNDED if body.limit is None else body.limit, _room(engine) - len(tokens))
     return replace(request, tokens=tuple(tokens), max_tokens=limit), dropped
 
 

@@ -3,13 +3,14 @@ a token of a stream passes through here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
 from qwencoder_lsp.engine.protocol import Chunk, Done
 from qwencoder_lsp.http.openai_calls import CallStream, whole_message
 from qwencoder_lsp.http.openai_tools import Toolbox
+from qwencoder_lsp.prompt.truncate import Dropped
 
 Dict = dict[str, Any]
 Piece = Callable[[int], bytes]
@@ -203,6 +204,12 @@ def usage(prompts: Sequence[Done], every: Sequence[Done]) -> Dict:
         "total_tokens": read + written,
         "prompt_tokens_details": {"cached_tokens": sum(done.reused_tokens for done in prompts)},
     }
+
+
+def truncation(gaps: Iterable[tuple[int, Dropped]]) -> Dict:
+    """What was left out of the prompts, each gap with the number of its prompt; nothing where nothing was. at: the tokens before the gap."""
+    rows = [{"prompt": number, "where": gap.where, "at": gap.at, "tokens": gap.tokens} for number, gap in gaps]
+    return {"truncation": {"dropped_tokens": sum(row["tokens"] for row in rows), "gaps": rows}} if rows else {}
 
 
 def timings(every: Sequence[Done]) -> Dict:

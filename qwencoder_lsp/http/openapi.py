@@ -27,6 +27,7 @@ ERROR: Dict = {
         }
     },
 }
+UNTYPED = "JSON, whatever the Content-Type says, unless there is an Origin or a Sec-Fetch-Site: from a web page it must be application/json."
 OLLAMA_ERROR: Dict = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
@@ -56,6 +57,8 @@ def _document(app: FastAPI) -> Dict:
         name, stream = ("OllamaError", "application/x-ndjson") if ollama else ("Error", "text/event-stream")
         error = {"description": "An error", "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
         for operation in operations.values():
+            if ollama and "requestBody" in operation:
+                operation["requestBody"]["description"] = UNTYPED
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = error
             operation["security"] = [{}, {"key": []}]

@@ -33,6 +33,9 @@ FREE = "Apache-2.0"  # a model under any other licence is fetched only when the 
 RUNNING = 300 << 20  # bytes beside weights and keys and values: compute buffers, the process itself
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+# https://ollama.com/library/qwen2.5-coder/tags: the tags say the size, "instruct" or "base", and the quantisation, of which the size alone counts.
+OLLAMAS_NAME = re.compile(r"qwen2\.5-coder(:(?P<size>[0-9.]+b)(-.*)?|:latest)?")
+OLLAMAS_SIZE = "7b"  # of its default tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +249,15 @@ def _billions(parameters: str) -> float:
 
 
 def find(name: str, catalogue: Sequence[ModelEntry] | None = None) -> ModelEntry:
-    """The entry of that name; `catalogue` defaults to the shipped one and the user's. Raises ModelUnknown with the nearest name and all names."""
+    """The entry of that name, which may be one of Ollama's library; `catalogue` defaults to the shipped one and the user's.
+
+    Raises ModelUnknown with the nearest name and all names."""
     entries = load_catalogue() if catalogue is None else catalogue
-    model, _, quantisation = name.partition(":")
+    written = name if any(entry.name == name for entry in entries) else catalogue_name(name)
+    model, _, quantisation = written.partition(":")
     of_model = [entry for entry in entries if entry.model == model]
     for entry in of_model:
-        if entry.name == name or (quantisation and entry.quantisation.lower() == quantisation.lower()):
+        if entry.name == written or (quantisation and entry.quantisation.lower() == quantisation.lower()):
             return entry
     if of_model:
         known = ", ".join(entry.quantisation for entry in of_model)
@@ -260,6 +266,13 @@ def find(name: str, catalogue: Sequence[ModelEntry] | None = None) -> ModelEntry
     nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     suggestion = f"Did you mean {nearest[0]}? " if nearest else ""
     raise ModelUnknown(f'There is no model named "{name}".', f"{suggestion}Known models: {', '.join(names)}.")
+
+
+def catalogue_name(name: str) -> str:
+    """The catalogue's name for a model of Ollama's library, whether or not there is one; any other name without Ollama's default tag."""
+    if found := OLLAMAS_NAME.fullmatch(name):
+        return f"qwencoder-{found['size'] or OLLAMAS_SIZE}"
+    return name.removesuffix(":latest")
 
 
 def _plain_names(entries: Iterable[ModelEntry]) -> list[str]:

@@ -24,7 +24,8 @@ Tools = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A gap. where: "prompt", "suffix", or "messages.N" in the conversation as it was sent; at: the tokens before the gap there; tokens: its size."""
+    """A gap. where: "prompt", "suffix", "input" (to embed), or "messages.N" in the conversation as it was sent; at: the tokens before the gap there;
+    tokens: its size."""
 
     where: str
     at: int
@@ -35,7 +36,7 @@ def too_long(size: int, limit: int, answer: int) -> RequestError:
     """What to say of a prompt of `size` tokens where `limit` fit beside `answer` tokens of answer."""
     return RequestError(
         f"The prompt has {size} tokens, and {limit} fit beside an answer of {answer}.",
-        'Shorten it, lower max_tokens, or allow it to be shortened: "truncation": "auto".',
+        'Shorten it, lower max_tokens, or allow it to be shortened: "truncation": "auto" ("truncate": true on Ollama\'s routes).',
     )
 
 

@@ -128,6 +128,15 @@ async def test_embeddings_of_like_texts_are_alike(f: Front) -> None:
     assert sum(map(mul, one, two)) > sum(map(mul, one, other))
 
 
+async def test_of_a_text_that_is_too_long_to_embed_ollamas_route_reads_as_much_as_the_engine_takes(f: Front) -> None:
+    text = "one two three four\n" * 600
+    cut = (await f.http.post("/api/embed", json={"input": text}, timeout=600)).json()
+    refused = await f.http.post("/api/embed", json={"input": text, "truncate": False}, timeout=600)
+    assert cut["prompt_eval_count"] == cut["truncation"]["gaps"][0]["at"] == 2048
+    assert math.isclose(math.hypot(*cut["embeddings"][0]), 1, rel_tol=1e-3)
+    assert refused.status_code == 400
+
+
 async def test_a_dropped_prefill_makes_way_and_what_it_read_is_kept(f: Front) -> None:
     text = "".join(f"value_{i} = compute({i * 7})\n" for i in range(400))
     kept = 0

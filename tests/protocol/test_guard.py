@@ -91,6 +91,27 @@ async def test_pages_of_other_sites_may_not_ask(script: Any) -> None:
         assert (await f.http.post("/v1/completions", json=ASK, headers={"Host": "evil.example"})).status_code == 403
 
 
+async def test_what_is_no_browser_need_not_say_on_ollamas_routes_that_it_sends_json(script: Any) -> None:
+    script(default="x")
+    form, text = "application/x-www-form-urlencoded", "text/plain"
+    body = b'{"model": "scripted", "prompt": "x", "stream": false}'
+
+    async def ask(path: str, **headers: str) -> int:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (await f.http.post(path, content=body, headers=named)).status_code
+
+    async with front() as f:
+        assert [await ask("/api/generate", Content_Type=kind) for kind in (form, text)] == [200, 200], "as curl -d sends it"
+        assert await ask("/api/generate") == 200
+        for origin, status in (("http://evil.example", 403), ("null", 403), ("http://localhost:3000", 400), ("", 400)):
+            assert [await ask("/api/generate", Content_Type=kind, Origin=origin) for kind in (form, text)] == [status, status], origin
+        for site in ("cross-site", "same-site", "same-origin", "none"):
+            assert await ask("/api/generate", Content_Type=form, Sec_Fetch_Site=site) == 400, site
+        assert [await ask(path, Content_Type=form) for path in ("/v1/completions", "/completion", "/models/unload")] == [400, 400, 400]
+        broken = await f.http.post("/api/generate", content=b"model=scripted&prompt=x", headers={"Content-Type": form})
+        assert (broken.status_code, "not valid JSON" in broken.json()["error"]) == (400, True)
+
+
 async def test_bodies_and_headers_have_a_limit(script: Any) -> None:
     script(default="x")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qwencoder_lsp.errors import ModelUnknown
-from qwencoder_lsp.models.catalogue import FREE, find, load_catalogue, parse_model, read_catalogue, user_directory
+from qwencoder_lsp.models.catalogue import FREE, catalogue_name, find, load_catalogue, parse_model, read_catalogue, user_directory
 
 FAMILY = {
     *(f"qwencoder-{size}" for size in ("0.5b", "1.5b", "3b", "7b", "14b", "32b", "30b-a3b", "next")),
@@ -165,3 +165,29 @@ def test_a_misspelt_role_or_field_is_refused(tiny: Any) -> None:
         parse_model(tiny.toml.replace('"chat"', '"chatt"'))
     with pytest.raises(TypeError):
         parse_model(tiny.toml.replace("licence", "license"))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("qwen2.5-coder", "qwencoder-7b"),
+        ("qwen2.5-coder:latest", "qwencoder-7b"),
+        ("qwen2.5-coder:1.5b", "qwencoder-1.5b"),
+        ("qwen2.5-coder:1.5b-base-q4_K_M", "qwencoder-1.5b"),
+        ("qwen2.5-coder:14b-instruct-q8_0", "qwencoder-14b"),
+        ("qwencoder-1.5b:latest", "qwencoder-1.5b"),
+    ],
+)
+def test_the_names_of_ollamas_library_are_known(theirs: str, ours: str) -> None:
+    assert find(theirs).name == ours == catalogue_name(theirs)
+
+
+def test_a_model_of_the_users_own_goes_before_ollamas_of_that_name() -> None:
+    write("mine.toml", 'name = "qwen2.5-coder"\nroles = ["chat"]\n[[quantisations]]\nname = "Q8_0"\nfiles = [{ path = "/m.gguf" }]\n')
+    assert find("qwen2.5-coder").own
+    assert find("qwen2.5-coder:3b").name == "qwencoder-3b"
+
+
+def test_a_name_that_ollamas_library_does_not_have_either_is_unknown() -> None:
+    with pytest.raises(ModelUnknown, match=re.escape('"qwen2.5-coder:99b"')):
+        find("qwen2.5-coder:99b")
