@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ async def test_pages_of_other_sites_may_not_ask(script: Any) -> None:
             asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
             assert (await f.http.options("/v1/completions", headers=asked)).status_code == (200 if status == 200 else 400)
         assert (await f.http.post("/v1/completions", json=ASK, headers={"Host": "evil.example"})).status_code == 403
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its only loopback address is 127.0.0.1")
+async def test_the_loopback_address_that_is_served_is_its_own_host_and_others_are_not(script: Any) -> None:
+    script(default="x")
+    async with front(ListenRequest("127.0.0.2", 0)) as f:
+        assert f.http.base_url.host == "127.0.0.2"
+        assert (await f.http.post("/v1/completions", json=ASK)).status_code == 200
+        for host, status in (("localhost:1", 200), ("127.0.0.3:1", 403), ("127.0.0.2.evil.example", 403)):
+            assert (await f.http.post("/v1/completions", json=ASK, headers={"Host": host})).status_code == status, host
 
 
 async def test_bodies_and_headers_have_a_limit(script: Any) -> None:
