@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from qwencoder_lsp.core.prompt import Stops
 
-TAB = 4
 # A text ends in a repetition when the same piece, of at most LONGEST_UNIT characters, stands there so often in a row: (times, characters together),
 # lines, other text, and text without a letter or digit (rulers, tables of zeros).
 LONGEST_UNIT = 80
@@ -75,7 +74,7 @@ class StopState:
             return self._line_end(at, elapsed_ms)
         if char in BLANK:
             if self._column is not None and char != "\r":
-                self._column += TAB - self._column % TAB if char == "\t" else 1
+                self._column += self._stops.tab - self._column % self._stops.tab if char == "\t" else 1
             return None
         if self._stops.indent is not None and self._column is not None and self._column < self._stops.indent:
             return (at if self._gap is None else self._gap), "indent"

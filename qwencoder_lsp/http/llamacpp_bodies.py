@@ -20,7 +20,8 @@ class Extra(Body):
 
 
 class NativeSampled(Sampled):
-    """What /completion and /infill have in common. response_fields: only these, "a/b" for a member. t_max_predict_ms: stop at the next line end."""
+    """What /completion and /infill have in common. response_fields: only these, "a/b" for a member. t_max_predict_ms: stop at the next line end.
+    n_indent: the fewest white-space characters in front of a line behind the first one, a tab being one of them (its process_token)."""
 
     n_predict: int = Field(-1, ge=-1, validation_alias=AliasChoices("n_predict", "max_tokens"))
     t_max_predict_ms: Milliseconds = 0

@@ -139,7 +139,7 @@ def _limited(request: Generate, body: NativeSampled) -> Generate:
         if request.constraint:
             raise FieldError("json_schema", "only one of json_schema, response_format, regex and choice can be obeyed.")
         request = replace(request, constraint=Constraint("json_schema", json.dumps(body.json_schema)))
-    stops = replace(request.stops, indent=body.n_indent or None, after_newline_ms=body.t_max_predict_ms or None)
+    stops = replace(request.stops, indent=body.n_indent or None, tab=1, after_newline_ms=body.t_max_predict_ms or None)
     return replace(request, stops=stops)
 
 

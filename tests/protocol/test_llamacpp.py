@@ -86,6 +86,14 @@ async def test_a_completion_is_whole_streamed_or_several(script: Any) -> None:
     assert [row["content"] for row in several] == ["one two", "one two"]
 
 
+async def test_a_line_that_is_indented_by_fewer_characters_ends_the_answer_and_a_tab_is_one(script: Any) -> None:
+    """llama.vim sends how many characters of white space the cursor's line begins with."""
+    script(default="return a\n\t\tb\n\t}\n}")
+    async with front() as f:
+        answer = (await f.http.post("/infill", json={**VIM, "prompt": "\t\t", "n_indent": 2, "response_fields": []})).json()
+    assert answer["content"] == "return a\n\t\tb"
+
+
 async def test_text_becomes_tokens_and_back(script: Any) -> None:
     async with front() as f:
         tokens = (await f.http.post("/tokenize", json={"content": "a<|im_end|>"})).json()["tokens"]
