@@ -1,18 +1,45 @@
-"""Several candidates at once: their answers as one stream. One request never takes more than a part of the engine's places."""
+"""Several candidates at once: how their requests differ, and their answers as one stream. One request never takes more than a part of the engine's
+places."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
-from qwencoder_lsp.engine.protocol import Chunk, Done, Engine, Generate
+from qwencoder_lsp.engine.protocol import Chunk, Done, Engine, Generate, Sampling
 from qwencoder_lsp.http.host import ModelHost
 from qwencoder_lsp.models.store import InstalledModel
 
 AT_ONCE = 16  # the others wait here, so that a list of a hundred prompts is no reason for the engine to say that it is busy
 
+OTHERS = 0.7  # the temperature of the candidates for a hole beside the most probable one: others, but no nonsense
+
 Indexed = tuple[int, Chunk | Done]
+
+
+def candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
+    """`n` requests of each, with seeds of their own."""
+    return tuple(replace(request, index=i, sampling=_reseeded(request.sampling, i)) for request in asked for i in range(n))
+
+
+def candidates_of_a_hole(asked: Sequence[Generate], n: int, temperature: float | None) -> tuple[Generate, ...]:
+    """The same where each of `asked` is to fill a hole. temperature: the one that the client asked for; None: see `hole_sampling`."""
+    found = candidates(asked, n)
+    if temperature is not None:
+        return tuple(replace(request, sampling=replace(request.sampling, temperature=temperature)) for request in found)
+    return tuple(replace(request, sampling=hole_sampling(request.sampling, request.index)) for request in found)
+
+
+def hole_sampling(sampling: Sampling, index: int) -> Sampling:
+    """How candidate `index` for a hole is sampled where nobody asked for a temperature: there is one right text, or a few. So the first is the most
+    probable one, and the others are drawn, or all would be the same."""
+    return replace(sampling, temperature=OTHERS if index else 0.0)
+
+
+def _reseeded(sampling: Sampling, i: int) -> Sampling:
+    return replace(sampling, seed=None if sampling.seed is None else sampling.seed + i)
 
 
 async def answers(host: ModelHost, model: InstalledModel, engine: Engine, requests: Sequence[Generate]) -> AsyncGenerator[Indexed, None]:

@@ -14,13 +14,14 @@ from qwencoder_lsp.engine.disktier import WORKSPACE
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Engine, Generate, Priority, Sampling
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.gateway.protocol import ChatRequest, CompleteRequest, End, Event, Piece, Start
+from qwencoder_lsp.http.candidates import hole_sampling
 from qwencoder_lsp.http.host import ModelHost
 from qwencoder_lsp.models.choose import is_complex
 from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import render_chat
 from qwencoder_lsp.prompt.fim import render_fim
 
-OTHERS = Sampling(temperature=0.7, top_k=20, top_p=0.9)  # candidates beside the most probable one: others, but no nonsense
+DRAWN = Sampling(top_k=20, top_p=0.9)  # without effect on the most probable candidate
 
 
 async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[Event, None]:
@@ -44,7 +45,7 @@ async def complete(host: ModelHost, request: CompleteRequest) -> AsyncGenerator[
         lane="typing",
         constraint=Constraint("heal", prompt.healed) if prompt.healed else None,
         suffix=prompt.suffix if len(prompt.suffix) > 1 else (),
-        sampling=replace(OTHERS, seed=request.candidate) if request.candidate else Sampling(),
+        sampling=hole_sampling(replace(DRAWN, seed=request.candidate), request.candidate),
         index=request.candidate,
         workspace=_checked(request.workspace),
         keep=0 if request.ahead and request.max_tokens else len(prompt.tokens) - prompt.shares["typed"],  # a suggestion is no text of the user's yet

@@ -19,11 +19,11 @@ from qwencoder_lsp import __version__
 from qwencoder_lsp.core.prompt import PromptParts, Snippet
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
 from qwencoder_lsp.errors import ModelUnsuitable
-from qwencoder_lsp.http.candidates import answers
+from qwencoder_lsp.http.candidates import answers, candidates
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
-from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, candidates, chat_model, fill_model, prompt_tokens, text_model
+from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_shapes import spelled, timings
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.engine.protocol import Constraint, Engine, Generate, Priority, Sampling
 from qwencoder_lsp.errors import ModelMissing
+from qwencoder_lsp.http.candidates import candidates, candidates_of_a_hole
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, ChatBody, CompletionBody, Sampled
@@ -61,11 +61,10 @@ async def plan_completion(service: Service, body: CompletionBody) -> Plan:
     if body.suffix is None:
         made = [_continue(request, text, body, engine, tokenizer) for text in body.prompt]
     else:
-        if body.temperature is None:  # there is one right text for a hole, or a few
-            request = replace(request, sampling=replace(request.sampling, temperature=0.0))
         request = replace(request, priority=Priority.EXPLICIT, lane="typing")
         made = [fill(request, text, body, engine, tokenizer) for text in body.prompt]
-    requests = candidates([asked for asked, _ in made], body.n)
+    asked = [request for request, _ in made]
+    requests = candidates(asked, body.n) if body.suffix is None else candidates_of_a_hole(asked, body.n, body.temperature)
     if scores:
         requests = tuple(replace(r, score_from=1) for r in requests)
     return Plan(chosen.model, engine, tokenizer, requests, why=chosen.why, dropped=tuple(dropped for _, dropped in made))
@@ -239,12 +238,3 @@ def _constraint(body: Sampled) -> Constraint | None:
 async def _check_format(body: Sampled) -> None:
     if form := body.response_format.json_schema:
         await check_schemas({"response_format.json_schema.schema": form.schema_})
-
-
-def candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
-    """`n` requests of each, with seeds of their own."""
-    return tuple(replace(request, index=i, sampling=_reseeded(request.sampling, i)) for request in asked for i in range(n))
-
-
-def _reseeded(sampling: Sampling, i: int) -> Sampling:
-    return replace(sampling, seed=None if sampling.seed is None else sampling.seed + i)
