@@ -19,7 +19,7 @@ from qwencoder_lsp import __version__
 from qwencoder_lsp.core.prompt import PromptParts, Snippet
 from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
 from qwencoder_lsp.errors import ModelUnsuitable
-from qwencoder_lsp.http.candidates import answers, candidates
+from qwencoder_lsp.http.candidates import answers, candidates, candidates_of_a_hole
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
@@ -114,8 +114,6 @@ async def _plan_infill(service: Service, body: InfillBody) -> Plan:
     engine, tokenizer = await service.host.load(model)
     request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
-    if body.temperature is None:
-        request = replace(request, sampling=replace(request.sampling, temperature=0.0))
     budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + len(body.prompt))
     if body.input_extra:  # a prefix that fills the context would leave no room for what the client took the trouble to send
         room = budget.prefix + budget.snippets
@@ -124,12 +122,8 @@ async def _plan_infill(service: Service, body: InfillBody) -> Plan:
     parts = PromptParts(body.input_prefix, body.input_suffix, snippets=snippets, typed=body.prompt)
     prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
     constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
-    return Plan(
-        model,
-        engine,
-        tokenizer,
-        candidates([replace(request, tokens=tuple(prompt.tokens), constraint=constraint, priority=Priority.EXPLICIT, lane="typing")], body.n),
-    )
+    request = replace(request, tokens=tuple(prompt.tokens), constraint=constraint, priority=Priority.EXPLICIT, lane="typing")
+    return Plan(model, engine, tokenizer, candidates_of_a_hole([request], body.n, body.temperature))
 
 
 def _limited(request: Generate, body: NativeSampled) -> Generate:

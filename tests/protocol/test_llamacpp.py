@@ -94,6 +94,24 @@ async def test_a_line_that_is_indented_by_fewer_characters_ends_the_answer_and_a
     assert answer["content"] == "return a\n\t\tb"
 
 
+async def test_n_cmpl_asks_for_several_answers_in_one_list(script: Any) -> None:
+    """llama.vscode sends `n_cmpl: 3` by default, and reads the list."""
+    script(default=["a + b", "b + a", "sum"])
+    async with front() as f:
+        several = (await f.http.post("/infill", json={**VIM, "n_cmpl": 3, "response_fields": ["content", "index", "generation_settings/temperature"]})).json()
+        whole = (await f.http.post("/completion", json={"prompt": "x", "n_cmpl": 2, "n": 1})).json()
+        streamed = await f.http.post("/infill", json={**VIM, "n_cmpl": 2, "stream": True, "response_fields": []})
+        too_many = await f.http.post("/infill", json={**VIM, "n_cmpl": 129})
+    assert [row["content"] for row in several] == ["a + b", "b + a", "sum"]
+    assert [row["index"] for row in several] == [0, 1, 2]
+    first, *others = [row["generation_settings/temperature"] for row in several]
+    assert first == 0 < min(others), "all would be the same"
+    assert [row["content"] for row in whole] == ["a + b", "b + a"]
+    events = [json.loads(line.removeprefix("data: ")) for line in streamed.text.split("\n\n") if line]
+    assert ["".join(e["content"] for e in events if e["index"] == i) for i in (0, 1)] == ["a + b", "b + a"]
+    assert too_many.status_code == 400
+
+
 async def test_text_becomes_tokens_and_back(script: Any) -> None:
     async with front() as f:
         tokens = (await f.http.post("/tokenize", json={"content": "a<|im_end|>"})).json()["tokens"]
