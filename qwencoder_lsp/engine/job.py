@@ -244,6 +244,7 @@ class Job:
             scores=tuple(self.scores),
             cuts=tuple(self._cuts),
             evaluated_tokens=self.evaluated,
+            stopping_word=self._stops.word,
         )
         return self.chunk(), done
 

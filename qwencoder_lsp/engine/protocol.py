@@ -210,7 +210,7 @@ class Done:
     broken off for something more urgent. evaluated: rows computed for this request, wrong guesses included.
     native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for. cuts, where there is a suffix:
     (code points of the answer, log-probability that it ended there instead of going on), in front of each token where that is not next to nothing.
-    held_bytes: what the model's computed prefixes in host memory take now.
+    held_bytes: what the model's computed prefixes in host memory take now. stopping_word: the stop string, with reason "stop_string".
     """
 
     id: int
@@ -230,6 +230,7 @@ class Done:
     cuts: tuple[tuple[int, float], ...] = ()
     evaluated_tokens: int = 0
     held_bytes: int = 0
+    stopping_word: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,8 @@ class ScriptedEngine:
             del self._running[request.id]
         scores = (LOGPROB,) * len(request.tokens[request.score_from :]) if scoring else ()
         decode_ms = (time.monotonic() - start) * 1000 - prefill_ms
-        self._send(Done(request.id, reason, len(request.tokens), 0, count, 0.0, prefill_ms, decode_ms, scores=scores))
+        word = stops.word
+        self._send(Done(request.id, reason, len(request.tokens), 0, count, 0.0, prefill_ms, decode_ms, scores=scores, stopping_word=word))
 
     def _text(self, request: Generate) -> str:
         healed = request.constraint.value if request.constraint and request.constraint.kind == "heal" else ""

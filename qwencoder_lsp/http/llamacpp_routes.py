@@ -23,8 +23,8 @@ from qwencoder_lsp.http.candidates import answers, candidates, candidates_of_a_h
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
+from qwencoder_lsp.http.llamacpp_shapes import chosen, final, partial, piece
 from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, fill_model, prompt_tokens, text_model
-from qwencoder_lsp.http.openai_shapes import spelled, timings
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
@@ -33,7 +33,6 @@ from qwencoder_lsp.prompt.chat import conversation_text, template_of
 from qwencoder_lsp.prompt.fim import render_fim
 
 Dict = dict[str, Any]
-STOP_TYPES = {"length": "limit", "stop_string": "word", "stop_token": "eos", "scored": "limit"}
 
 
 def llamacpp_routes(service: Service) -> APIRouter:
@@ -56,7 +55,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
             raise ModelUnsuitable("The model runs elsewhere, and its vocabulary is not known here.", "Ask its own server.")
         tokenizer = await service.host.tokenizer(model)
         tokens = tokenizer.tokenize_markup(body.content) if body.parse_special else tokenizer.tokenize(body.content)
-        return {"tokens": [{"id": t, "piece": spelled(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
+        return {"tokens": [{"id": t, "piece": piece(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
 
     @router.post("/detokenize")
     async def detokenize(body: DetokenizeBody) -> Dict:
@@ -73,14 +72,14 @@ def llamacpp_routes(service: Service) -> APIRouter:
 
     @router.get("/props")
     async def props(model: str = "") -> Dict:
-        chosen = text_model(service, model)
-        tokenizer, engine = await service.host.tokenizer(chosen), service.host.engine(chosen)
+        found = text_model(service, model)
+        tokenizer, engine = await service.host.tokenizer(found), service.host.engine(found)
         n_ctx = engine.info.max_ctx or engine.info.n_ctx if engine else min(service.settings.engine.context, tokenizer.n_ctx_train or 1 << 20)
         return {
             "default_generation_settings": {"id": 0, "n_ctx": n_ctx, "is_processing": bool(engine and engine.active), "params": {}},
             "total_slots": 1,
-            "model_alias": chosen.name,
-            "model_path": chosen.path.name,
+            "model_alias": found.name,
+            "model_path": found.path.name,
             "chat_template": template_of(tokenizer),
             "modalities": {"vision": False, "audio": False},
             "build_info": f"qwencoder-lsp {__version__}",
@@ -149,16 +148,9 @@ async def _stream(service: Service, prepare: Callable[[], Awaitable[Plan]], fiel
         async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
             async for index, answer in found:
                 if isinstance(answer, Chunk):
-                    yield {
-                        "index": index,
-                        "content": answer.text,
-                        "tokens": list(answer.tokens),
-                        "stop": False,
-                        "id_slot": 0,
-                        "model": plan.model.name,
-                    }
+                    yield partial(plan, index, answer)
                 else:
-                    yield _chosen(_final(plan, index, "", answer), fields)
+                    yield chosen(final(plan, index, "", answer), fields)
 
 
 async def _whole(service: Service, prepare: Callable[[], Awaitable[Plan]], fields: Sequence[str]) -> Dict | list[Dict]:
@@ -172,46 +164,5 @@ async def _whole(service: Service, prepare: Callable[[], Awaitable[Plan]], field
                     texts[index] += answer.text
                 else:
                     ended[index] = answer
-        rows = [_chosen(_final(plan, i, text, ended[i]), fields) for i, text in enumerate(texts)]
+        rows = [chosen(final(plan, i, text, ended[i]), fields) for i, text in enumerate(texts)]
         return rows if len(rows) > 1 else rows[0]
-
-
-def _final(plan: Plan, index: int, text: str, done: Done) -> Dict:
-    sampling = plan.requests[index].sampling
-    return {
-        "index": index,
-        "content": text,
-        "id_slot": 0,
-        "stop": True,
-        "stop_type": STOP_TYPES.get(done.reason, "none"),
-        "stopping_word": "",
-        "model": plan.model.name,
-        "tokens_predicted": done.generated_tokens,
-        "tokens_evaluated": done.prompt_tokens,
-        "tokens_cached": done.prompt_tokens + done.generated_tokens,
-        "truncated": False,
-        "generation_settings": {
-            "n_ctx": plan.engine.info.n_ctx,
-            "n_predict": plan.requests[index].max_tokens,
-            "temperature": sampling.temperature,
-            "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "min_p": sampling.min_p,
-            "seed": sampling.seed,
-        },
-        "timings": timings((done,)),
-    }
-
-
-def _chosen(answer: Dict, fields: Sequence[str]) -> Dict:
-    """Only the fields that were asked for; a member of another goes to the top, under its whole path."""
-    if not fields:
-        return answer
-    found: Dict = {}
-    for path in fields:
-        value: Any = answer
-        for name in path.split("/"):
-            value = value.get(name) if isinstance(value, dict) else None
-        if value is not None:
-            found[path] = value
-    return found

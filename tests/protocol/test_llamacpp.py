@@ -94,11 +94,30 @@ async def test_a_line_that_is_indented_by_fewer_characters_ends_the_answer_and_a
     assert answer["content"] == "return a\n\t\tb"
 
 
+async def test_why_an_answer_ended_is_told_in_llama_servers_words(script: Any) -> None:
+    script(rules=[{"contains": "slow", "text": "a\nb\nc"}], default="a b\nc", token_ms=2)
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"prompt": "x"}, "eos", ""),
+        ({"prompt": "x", "n_predict": 1}, "limit", ""),
+        ({"prompt": "x", "n_indent": 1}, "limit", ""),
+        ({"prompt": "slow", "t_max_predict_ms": 1}, "limit", ""),
+        ({"prompt": "x", "stop": ["no", " b"]}, "word", " b"),
+    ]
+    async with front() as f:
+        for body, kind, word in cases:
+            whole = (await f.http.post("/completion", json=body)).json()
+            streamed = await f.http.post("/completion", json={**body, "stream": True})
+            last = json.loads([line for line in streamed.text.split("\n\n") if line][-1].removeprefix("data: "))
+            assert [(end["stop_type"], end["stopping_word"]) for end in (whole, last)] == [(kind, word)] * 2, body
+
+
 async def test_n_cmpl_asks_for_several_answers_in_one_list(script: Any) -> None:
     """llama.vscode sends `n_cmpl: 3` by default, and reads the list."""
     script(default=["a + b", "b + a", "sum"])
     async with front() as f:
-        several = (await f.http.post("/infill", json={**VIM, "n_cmpl": 3, "response_fields": ["content", "index", "generation_settings/temperature"]})).json()
+        several = (
+            await f.http.post("/infill", json={**VIM, "n_cmpl": 3, "response_fields": ["content", "index", "generation_settings/temperature"]})
+        ).json()
         whole = (await f.http.post("/completion", json={"prompt": "x", "n_cmpl": 2, "n": 1})).json()
         streamed = await f.http.post("/infill", json={**VIM, "n_cmpl": 2, "stream": True, "response_fields": []})
         too_many = await f.http.post("/infill", json={**VIM, "n_cmpl": 129})
@@ -122,7 +141,7 @@ async def test_text_becomes_tokens_and_back(script: Any) -> None:
         wrong = await f.http.post("/detokenize", json={"tokens": [9999]})
     assert tokens == [97, 262]
     assert len(plain) == len("<|im_end|>")
-    assert pieces[0] == {"id": 0xC3, "piece": "bytes:\\xc3"}
+    assert pieces == [{"id": 0xC3, "piece": [0xC3]}, {"id": 0xA9, "piece": [0xA9]}], "a part of a character has no text"
     assert (back, nothing) == ({"content": "hi"}, {"content": ""})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "tokens")
 
