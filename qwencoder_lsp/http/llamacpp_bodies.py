@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, Body, ChatMessage, Sampled, Texts, ToolBody
 
 UNBOUNDED = 4096  # what n_predict -1 means here
+MOST_PROBS = 1000  # alternatives of one token
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 
 
@@ -21,12 +22,14 @@ class Extra(Body):
 
 class NativeSampled(Sampled):
     """What /completion and /infill have in common. response_fields: only these, "a/b" for a member. t_max_predict_ms: stop at the next line end.
+    n_probs: tell the log-probability of each token, and so many alternatives.
     n_indent: the fewest white-space characters in front of a line behind the first one, a tab being one of them (its process_token)."""
 
     n: int = Field(1, ge=1, le=MAX_CHOICES, validation_alias=AliasChoices("n_cmpl", "n"))
     n_predict: int = Field(-1, ge=-1, validation_alias=AliasChoices("n_predict", "max_tokens"))
     t_max_predict_ms: Milliseconds = 0
     n_indent: int = Field(0, ge=0, le=1000)
+    n_probs: int = Field(0, ge=0, le=MOST_PROBS)
     response_fields: list[str] = Field(default_factory=list)
     json_schema: dict[str, Any] | None = None
     grammar: str = ""

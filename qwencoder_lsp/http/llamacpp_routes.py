@@ -17,20 +17,21 @@ from starlette.responses import Response
 
 from qwencoder_lsp import __version__
 from qwencoder_lsp.core.prompt import PromptParts, Snippet
-from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
+from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Engine, Generate, Priority
 from qwencoder_lsp.errors import ModelUnsuitable
 from qwencoder_lsp.http.candidates import answers, candidates, candidates_of_a_hole
 from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
 from qwencoder_lsp.http.llamacpp_shapes import chosen, final, partial, piece
-from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, fill_model, prompt_tokens, text_model
+from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, elsewhere, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
 from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import conversation_text, template_of
 from qwencoder_lsp.prompt.fim import render_fim
+from qwencoder_lsp.prompt.segments import SegmentTokenizer
 
 Dict = dict[str, Any]
 
@@ -102,7 +103,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
 async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan:
     model = text_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = _base(body, engine, tokenizer)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     asked = [replace(request, tokens=tuple(prompt_tokens(text, "prompt", engine, tokenizer, markup=True))) for text in body.prompt]
     return Plan(model, engine, tokenizer, candidates(asked, body.n))
@@ -111,7 +112,7 @@ async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan
 async def _plan_infill(service: Service, body: InfillBody) -> Plan:
     model = fill_model(service, body.model or AUTO)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, body.limit, None), body)
+    request = _base(body, engine, tokenizer)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + len(body.prompt))
     if body.input_extra:  # a prefix that fills the context would leave no room for what the client took the trouble to send
@@ -125,7 +126,11 @@ async def _plan_infill(service: Service, body: InfillBody) -> Plan:
     return Plan(model, engine, tokenizer, candidates_of_a_hole([request], body.n, body.temperature))
 
 
-def _limited(request: Generate, body: NativeSampled) -> Generate:
+def _base(body: NativeSampled, engine: Engine, tokenizer: SegmentTokenizer) -> Generate:
+    """What all answers have in common; without a prompt."""
+    if body.n_probs and not engine.info.n_vocab:
+        raise elsewhere("n_probs")
+    request = base_request(body, engine, tokenizer, body.limit, body.n_probs or None)
     if body.grammar:
         raise FieldError("grammar", "GBNF grammars are not served.", "Use json_schema, regex or choice.")
     if body.json_schema is not None:
@@ -150,19 +155,19 @@ async def _stream(service: Service, prepare: Callable[[], Awaitable[Plan]], fiel
                 if isinstance(answer, Chunk):
                     yield partial(plan, index, answer)
                 else:
-                    yield chosen(final(plan, index, "", answer), fields)
+                    yield chosen(final(plan, index, answer), fields)
 
 
 async def _whole(service: Service, prepare: Callable[[], Awaitable[Plan]], fields: Sequence[str]) -> Dict | list[Dict]:
     with service.working():
         plan = await prepare()
-        texts = [""] * len(plan.requests)
+        chunks: list[list[Chunk]] = [[] for _ in plan.requests]
         ended: dict[int, Done] = {}
         async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
             async for index, answer in found:
                 if isinstance(answer, Chunk):
-                    texts[index] += answer.text
+                    chunks[index].append(answer)
                 else:
                     ended[index] = answer
-        rows = [chosen(final(plan, i, text, ended[i]), fields) for i, text in enumerate(texts)]
+        rows = [chosen(final(plan, i, ended[i], said), fields) for i, said in enumerate(chunks)]
         return rows if len(rows) > 1 else rows[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from typing import Any
 
 from qwencoder_lsp.engine.protocol import Chunk, Done
 from qwencoder_lsp.http.openai_plan import Plan
-from qwencoder_lsp.http.openai_shapes import timings
+from qwencoder_lsp.http.openai_shapes import LOWEST, timings
 
 Dict = dict[str, Any]
 # server-context.cpp, `process_token`: both of its own rules are limits, and a grammar that is complete leaves the end of text as the only token.
@@ -31,15 +32,16 @@ def partial(plan: Plan, index: int, chunk: Chunk) -> Dict:
         "stop": False,
         "id_slot": 0,
         "model": plan.model.name,
+        **_probabilities(plan, index, (chunk,)),
     }
 
 
-def final(plan: Plan, index: int, text: str, done: Done) -> Dict:
-    """Answer `index` at once, or with an empty text the end of its stream."""
+def final(plan: Plan, index: int, done: Done, chunks: Sequence[Chunk] = ()) -> Dict:
+    """Answer `index` at once, or without chunks the end of its stream."""
     sampling = plan.requests[index].sampling
     return {
         "index": index,
-        "content": text,
+        "content": "".join(chunk.text for chunk in chunks),
         "id_slot": 0,
         "stop": True,
         "stop_type": STOP_TYPES.get(done.reason, "none"),
@@ -59,7 +61,26 @@ def final(plan: Plan, index: int, text: str, done: Done) -> Dict:
             "seed": sampling.seed,
         },
         "timings": timings((done,)),
+        **_probabilities(plan, index, chunks),
     }
+
+
+def _probabilities(plan: Plan, index: int, chunks: Sequence[Chunk]) -> Dict:
+    """The tokens with their log-probabilities and alternatives, as `probs_vector_to_json` writes them; nothing where nobody asked for them."""
+    if not plan.requests[index].sampling.logprobs:
+        return {}
+    rows = [
+        {**_row(plan, token, value), "top_logprobs": [_row(plan, *pair) for pair in top]}
+        for chunk in chunks
+        for token, value, top in zip(chunk.tokens, chunk.logprobs, chunk.top, strict=True)
+    ]
+    return {"completion_probabilities": rows} if rows else {}
+
+
+def _row(plan: Plan, token: int, logprob: float) -> Dict:
+    data = plan.tokenizer.piece(token)
+    text, _ = codecs.utf_8_decode(data, "replace", False)  # a character that is not complete is left out
+    return {"id": token, "token": text, "bytes": list(data), "logprob": max(logprob, LOWEST)}
 
 
 def chosen(answer: Dict, fields: Sequence[str]) -> Dict:

@@ -3,15 +3,16 @@
 Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cpp; ignore_eos (go on behind the model's end of text);
 speculate (false: draft no tokens); adapter (the name of a LoRA adapter, "NAME:SCALE", or "none") or lora (several, as in llama.cpp); regex or
 guided_regex, and choice or guided_choice (what the answer must look like); truncation (what happens to a prompt that is too long: an error, a gap in
-its middle, or what fits the route best); language (what the text is written in, where it does not show). Tabby's segments stand in the place of
-prompt and suffix.
+its middle, or what fits the route best); language (what the text is written in, where it does not show). logit_bias may also be llama.cpp's list of
+pairs. Tabby's segments stand in the place of prompt and suffix.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from qwencoder_lsp.models.adapters import MOST_SCALE
@@ -19,6 +20,7 @@ from qwencoder_lsp.models.adapters import MOST_SCALE
 MAX_CHOICES = 128  # as at OpenAI
 MAX_INPUTS = 2048  # as at OpenAI
 MAX_TOOLS = 128  # as at OpenAI
+MOST_BIAS = 100  # as at OpenAI
 FUNCTION_NAME = r"^[^\s\"\\\\<>{}]{1,128}$"  # more than OpenAI allows: names from MCP servers have dots, colons and slashes
 TEXT_OR_PARTS = {
     "anyOf": [
@@ -38,7 +40,17 @@ IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 
 TEXTS = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
 TEXT_OR_TOKENS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS, "minItems": 1}]}
 
+BIAS = {"type": "number", "minimum": -MOST_BIAS, "maximum": MOST_BIAS}
+BIAS_PAIR = [{"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}, {"anyOf": [BIAS, {"const": False}]}]
+BIASES = {
+    "anyOf": [
+        {"type": "object", "propertyNames": {"pattern": "^[0-9]{1,6}$"}, "additionalProperties": BIAS},
+        {"type": "array", "items": {"type": "array", "prefixItems": BIAS_PAIR, "minItems": 2, "maxItems": 2}},
+    ]
+}
+
 Tokens = list[int]
+Biases = list[tuple[int | str, float]]
 
 
 def _texts(value: Any) -> list[str | Tokens]:
@@ -73,9 +85,17 @@ def _content(value: Any) -> Any:
     return "".join(part["text"] for part in value)
 
 
-def _biases(value: Any) -> Any:
-    """By token id; the keys of a JSON object are text."""
-    return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()} if isinstance(value, dict) else value
+def _biases(value: Any) -> Biases:
+    """In one form, from that of OpenAI, an object with ids as keys, or llama.cpp's list of pairs, which may name text and forbid with false."""
+    pairs = [(int(k) if k.isdecimal() else None, v) for k, v in value.items()] if isinstance(value, dict) else value
+    if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise PydanticCustomError("biases", "Input should be an object of token ids and numbers, or a list of pairs of those")
+    for token, bias in pairs:
+        if type(token) not in (int, str):
+            raise PydanticCustomError("token", "The tokens should be ids, or text in a list of pairs")
+        if bias is not False and not (type(bias) in (int, float) and -MOST_BIAS <= bias <= MOST_BIAS):
+            raise PydanticCustomError("bias", "The biases should be numbers from -100 to 100, or false in a list of pairs")
+    return [(token, -math.inf if bias is False else bias) for token, bias in pairs]
 
 
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
@@ -134,9 +154,7 @@ class Sampled(Body):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     repeat_penalty: float = Field(1.0, ge=0.01, le=10)
-    logit_bias: Annotated[dict[int, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_biases)] = Field(
-        default_factory=dict, json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,6}$"}}
-    )
+    logit_bias: Annotated[Biases, PlainValidator(_biases), WithJsonSchema(BIASES)] = Field(default_factory=list)
     stop: Strings = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)

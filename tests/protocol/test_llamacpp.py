@@ -111,6 +111,41 @@ async def test_why_an_answer_ended_is_told_in_llama_servers_words(script: Any) -
             assert [(end["stop_type"], end["stopping_word"]) for end in (whole, last)] == [(kind, word)] * 2, body
 
 
+async def test_n_probs_asks_for_the_tokens_with_their_alternatives_whole_and_streamed(script: Any) -> None:
+    script(default="hé")
+    body: dict[str, Any] = {"prompt": "x", "n_probs": 2}
+    async with front() as f:
+        rows = (await f.http.post("/completion", json=body)).json()["completion_probabilities"]
+        filled = (await f.http.post("/infill", json={**VIM, "n_probs": 1, "response_fields": []})).json()["completion_probabilities"]
+        streamed = await f.http.post("/completion", json={**body, "stream": True})
+        without = (await f.http.post("/completion", json={"prompt": "x"})).json()
+    assert [row["id"] for row in rows] == [0x68, 0xC3, 0xA9]
+    assert rows[0] == {"id": 0x68, "token": "h", "bytes": [0x68], "logprob": -0.1, "top_logprobs": rows[0]["top_logprobs"]}
+    assert rows[0]["top_logprobs"] == [
+        {"id": 0x68, "token": "h", "bytes": [0x68], "logprob": -0.1},
+        {"id": 0x69, "token": "i", "bytes": [0x69], "logprob": -1.1},
+    ]
+    assert (rows[1]["token"], rows[1]["bytes"]) == ("", [0xC3]), "a part of a character has no text"
+    assert [len(row["top_logprobs"]) for row in filled] == [1] * 3
+    events = [json.loads(line.removeprefix("data: ")) for line in streamed.text.split("\n\n") if line]
+    assert [row for event in events[:-1] for row in event["completion_probabilities"]] == rows
+    assert "completion_probabilities" not in {**events[-1], **without}
+
+
+async def test_a_bias_may_name_a_token_or_text_and_false_forbids(script: Any) -> None:
+    """llama.cpp's form beside OpenAI's; what a bias does is the sampler's."""
+    script(default="x")
+    good: list[Any] = [[[97, 1.0]], [[97, False], ["text", -1]], [], {"97": 1}]
+    bad: list[Any] = [[[97]], [[97, True]], [[97, "1"]], [[97, 101]], [[None, 1]], [[999_999, 1]], [[-1, 1]], {"text": 1}, 97, [97]]
+    async with front() as f:
+        for path in ("/completion", "/v1/completions"):
+            for bias in good:
+                assert (await f.http.post(path, json={"prompt": "x", "logit_bias": bias})).status_code == 200, bias
+            for bias in bad:
+                answer = await f.http.post(path, json={"prompt": "x", "logit_bias": bias})
+                assert (answer.status_code, answer.json()["error"]["param"]) == (400, "logit_bias"), bias
+
+
 async def test_n_cmpl_asks_for_several_answers_in_one_list(script: Any) -> None:
     """llama.vscode sends `n_cmpl: 3` by default, and reads the list."""
     script(default=["a + b", "b + a", "sum"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from qwencoder_lsp import settings
 from qwencoder_lsp.engine.protocol import Generate
+from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.http.openai_bodies import CompletionBody
 from qwencoder_lsp.http.openai_plan import plan_completion
 from qwencoder_lsp.http.service import Service
@@ -41,3 +43,12 @@ async def test_a_temperature_that_is_asked_for_is_that_of_all_candidates(script:
     async with service() as s:
         assert {request.sampling.temperature for request in await completion(s, **HOLE, n=3, temperature=0.2)} == {0.2}
         assert {request.sampling.temperature for request in await completion(s, prompt="x", n=3)} == {0.7}
+
+
+async def test_a_bias_on_text_is_one_on_each_of_its_tokens_and_false_leaves_none_of_them(script: Any) -> None:
+    async with service() as s:
+        (request,) = await completion(s, prompt="x", logit_bias=[["aba", -1], [7, False]])
+        (endless,) = await completion(s, prompt="x", logit_bias={"262": 100}, ignore_eos=True)
+    assert list(request.sampling.logit_bias) == [(97, -1), (98, -1), (97, -1), (7, -math.inf)]
+    assert dict(endless.sampling.logit_bias)[262] == -100
+    assert len(endless.sampling.logit_bias) == len(ByteTokenizer.special.end)
