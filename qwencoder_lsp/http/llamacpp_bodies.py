@@ -47,7 +47,7 @@ class NativeCompletionBody(NativeSampled):
 
 
 class InfillBody(NativeSampled):
-    """POST /infill. prompt: what stands behind <|fim_middle|>, the beginning of the cursor's line."""
+    """POST /infill. prompt: what stands behind <|fim_middle|>, the beginning of the cursor's line. input_extra: the most useful last."""
 
     input_prefix: str
     input_suffix: str

@@ -24,16 +24,20 @@ from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
 from qwencoder_lsp.http.llamacpp_shapes import chosen, final, partial, piece
+from qwencoder_lsp.http.openai_fill import unread
 from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, elsewhere, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
 from qwencoder_lsp.prompt.budget import fim_budget
 from qwencoder_lsp.prompt.chat import conversation_text, template_of
+from qwencoder_lsp.prompt.extra import newest
 from qwencoder_lsp.prompt.fim import render_fim
 from qwencoder_lsp.prompt.segments import SegmentTokenizer
+from qwencoder_lsp.prompt.truncate import Dropped
 
 Dict = dict[str, Any]
+TYPED_STEP = 64  # what stands in front of the text that is typed changes only once in so many characters, or each key would read it anew
 
 
 def llamacpp_routes(service: Service) -> APIRouter:
@@ -47,7 +51,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
 
     @router.post("/infill")
     async def infill(body: InfillBody) -> Response:
-        return _answer(service, body, lambda: _plan_infill(service, body))
+        return _answer(service, body, lambda: plan_infill(service, body))
 
     @router.post("/tokenize")
     async def tokenize(body: TokenizeBody) -> Dict:
@@ -109,21 +113,26 @@ async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan
     return Plan(model, engine, tokenizer, candidates(asked, body.n))
 
 
-async def _plan_infill(service: Service, body: InfillBody) -> Plan:
+async def plan_infill(service: Service, body: InfillBody) -> Plan:
+    """Raises QwencoderError."""
     model = fill_model(service, body.model or AUTO)
     engine, tokenizer = await service.host.load(model)
     request = _base(body, engine, tokenizer)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + len(body.prompt))
+    typed = (len(body.prompt) // TYPED_STEP + 1) * TYPED_STEP
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, body.limit + typed)
     if body.input_extra:  # a prefix that fills the context would leave no room for what the client took the trouble to send
         room = budget.prefix + budget.snippets
         budget = replace(budget, prefix=min(budget.prefix, room * 2 // 3), snippets=max(budget.snippets, room // 3))
     snippets = tuple(Snippet(hashlib.sha256(e.text.encode("utf-8", "replace")).hexdigest(), e.filename, e.text, "client") for e in body.input_extra)
+    snippets, unseen = newest(snippets, tokenizer, budget.snippets)
     parts = PromptParts(body.input_prefix, body.input_suffix, snippets=snippets, typed=body.prompt)
     prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
+    dropped = [Dropped("input_extra", 0, unseen)] if unseen else []
+    dropped += unread(parts, prompt, tokenizer, "input_prefix", "input_suffix")
     constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
     request = replace(request, tokens=tuple(prompt.tokens), constraint=constraint, priority=Priority.EXPLICIT, lane="typing")
-    return Plan(model, engine, tokenizer, candidates_of_a_hole([request], body.n, body.temperature))
+    return Plan(model, engine, tokenizer, candidates_of_a_hole([request], body.n, body.temperature), dropped=(tuple(dropped),))
 
 
 def _base(body: NativeSampled, engine: Engine, tokenizer: SegmentTokenizer) -> Generate:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qwencoder_lsp.engine.protocol import Chunk, Done
 from qwencoder_lsp.http.openai_plan import Plan
-from qwencoder_lsp.http.openai_shapes import LOWEST, timings
+from qwencoder_lsp.http.openai_shapes import LOWEST, timings, truncation
 
 Dict = dict[str, Any]
 # server-context.cpp, `process_token`: both of its own rules are limits, and a grammar that is complete leaves the end of text as the only token.
@@ -38,7 +38,7 @@ def partial(plan: Plan, index: int, chunk: Chunk) -> Dict:
 
 def final(plan: Plan, index: int, done: Done, chunks: Sequence[Chunk] = ()) -> Dict:
     """Answer `index` at once, or without chunks the end of its stream."""
-    sampling = plan.requests[index].sampling
+    sampling, left_out = plan.requests[index].sampling, truncation(plan, index)
     return {
         "index": index,
         "content": "".join(chunk.text for chunk in chunks),
@@ -50,7 +50,8 @@ def final(plan: Plan, index: int, done: Done, chunks: Sequence[Chunk] = ()) -> D
         "tokens_predicted": done.generated_tokens,
         "tokens_evaluated": done.prompt_tokens,
         "tokens_cached": done.prompt_tokens + done.generated_tokens,
-        "truncated": False,
+        "truncated": bool(left_out),
+        **left_out,
         "generation_settings": {
             "n_ctx": plan.engine.info.n_ctx,
             "n_predict": plan.requests[index].max_tokens,

@@ -25,7 +25,7 @@ from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, Embedding
 from qwencoder_lsp.http.openai_calls import whole_message
 from qwencoder_lsp.http.openai_embeddings import embeddings
 from qwencoder_lsp.http.openai_plan import Plan, chat_model, plan_chat, plan_completion, text_model
-from qwencoder_lsp.http.openai_shapes import finish_reason
+from qwencoder_lsp.http.openai_shapes import finish_reason, truncation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import JsonReply, LineStream
 from qwencoder_lsp.models.catalogue import ModelEntry, find
@@ -138,7 +138,7 @@ async def _lines(service: Service, asked: Asked, said: Said, *, whole: bool) -> 
                     if plan.tools:
                         last = {"message": _message(text, plan)}
                     account = _account(answer, (time.perf_counter() - start) * 1000, (loaded - start) * 1000)
-                    yield {**_head(plan.model), **last, "done": True, "done_reason": reason, **account}
+                    yield {**_head(plan.model), **last, "done": True, "done_reason": reason, **account, **truncation(plan)}
 
 
 def _message(text: str, plan: Plan) -> Dict:

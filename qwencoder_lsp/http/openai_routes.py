@@ -20,7 +20,7 @@ from qwencoder_lsp.http.failures import field_error
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody, FillBody
 from qwencoder_lsp.http.openai_embeddings import embeddings as embeddings_of
 from qwencoder_lsp.http.openai_plan import Plan, plan_chat, plan_completion
-from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timings, usage
+from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timings, truncation, usage
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
 
@@ -148,18 +148,6 @@ def _head(plan: Plan, shape: Shape, kind: str) -> dict[str, Any]:
 def _why(plan: Plan) -> dict[str, Any]:
     """What "auto" meant, for whoever left the choice to us."""
     return {"auto": {"model": plan.model.name, "why": plan.why}} if plan.why else {}
-
-
-def truncation(plan: Plan, index: int | None = None) -> Dict:
-    """What was left out of the prompt of a choice, or of all prompts; nothing where nothing was. at: the tokens before the gap."""
-    per_prompt = len(plan.requests) // max(1, len(plan.dropped))
-    rows = [
-        {"prompt": number, "where": gap.where, "at": gap.at, "tokens": gap.tokens}
-        for number, gaps in enumerate(plan.dropped)
-        if index is None or index // per_prompt == number
-        for gap in gaps
-    ]
-    return {"truncation": {"dropped_tokens": sum(row["tokens"] for row in rows), "gaps": rows}} if rows else {}
 
 
 def _usage(plan: Plan, ended: dict[int, Done]) -> dict[str, Any]:

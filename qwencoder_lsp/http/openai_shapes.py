@@ -1,5 +1,5 @@
-"""Answers in the shapes of the OpenAI routes: choices and their log-probabilities, usage, and llama.cpp's timings. Plain dictionaries, no models:
-a token of a stream passes through here."""
+"""Answers in the shapes of the OpenAI routes: choices and their log-probabilities, usage, what was left out, and llama.cpp's timings. Plain
+dictionaries, no models: a token of a stream passes through here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from qwencoder_lsp.engine.protocol import Chunk, Done
 from qwencoder_lsp.http.openai_calls import CallStream, whole_message
+from qwencoder_lsp.http.openai_plan import Plan
 from qwencoder_lsp.http.openai_tools import Toolbox
 
 Dict = dict[str, Any]
@@ -193,6 +194,18 @@ def usage(prompts: Sequence[Done], every: Sequence[Done]) -> Dict:
         "total_tokens": read + written,
         "prompt_tokens_details": {"cached_tokens": sum(done.reused_tokens for done in prompts)},
     }
+
+
+def truncation(plan: Plan, index: int | None = None) -> Dict:
+    """What was left out of the prompt of a choice, or of all prompts; nothing where nothing was. at: the tokens before the gap."""
+    per_prompt = len(plan.requests) // max(1, len(plan.dropped))
+    rows = [
+        {"prompt": number, "where": gap.where, "at": gap.at, "tokens": gap.tokens}
+        for number, gaps in enumerate(plan.dropped)
+        if index is None or index // per_prompt == number
+        for gap in gaps
+    ]
+    return {"truncation": {"dropped_tokens": sum(row["tokens"] for row in rows), "gaps": rows}} if rows else {}
 
 
 def timings(every: Sequence[Done]) -> Dict:

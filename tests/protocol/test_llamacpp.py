@@ -6,8 +6,12 @@ import asyncio
 import json
 from typing import Any
 
+from qwencoder_lsp.engine.vocabulary import ByteTokenizer
+from qwencoder_lsp.http.llamacpp_bodies import InfillBody
+from qwencoder_lsp.http.llamacpp_routes import plan_infill
 from tests.protocol.fronts import Front, front
 from tests.protocol.gateways import until
+from tests.protocol.test_openai_plan import service
 
 # What llama.vim posts, with its own defaults (autoload/llama.vim): a completion, and what it sends to warm the cache.
 VIM: dict[str, Any] = {
@@ -59,6 +63,42 @@ async def test_files_beside_come_before_the_text_at_the_cursor(script: Any) -> N
     script(rules=[{"contains": "<|file_sep|>scale.py\ndef scale(x):\n    return 2 * x\n", "text": "seen"}], default="no")
     async with front() as f:
         assert (await f.http.post("/infill", json=VIM)).json()["content"] == "seen"
+
+
+def chunks(count: int) -> list[dict[str, str]]:
+    """As llama.vim sends them: the oldest first."""
+    return [{"text": "".join(f"chunk {i}, line {line}\n" for line in range(10)), "filename": f"f{i}.py"} for i in range(count)]
+
+
+async def test_of_too_many_files_beside_the_newest_are_read_and_the_rest_is_told(script: Any) -> None:
+    script(rules=[{"contains": "<|file_sep|>f3.py\nchunk 3, line 9\n<|file_sep|>f4.py\nchunk 4, line 0\n", "text": "newest"}], default="no")
+    body = {**VIM, "response_fields": [], "input_extra": chunks(5), "n_predict": 64}
+    async with front(engine={"context": 1024}) as f:
+        whole = (await f.http.post("/infill", json=body)).json()
+        streamed = await f.http.post("/infill", json={**body, "stream": True})
+        few = (await f.http.post("/infill", json={**body, "input_extra": chunks(1)})).json()
+        long = (await f.http.post("/infill", json={**body, "input_prefix": "x = 1\n" * 200, "input_suffix": "y = 2\n" * 200})).json()
+        hole = {"prompt": "x = 1\n" * 200, "suffix": "y", "stream": False, "options": {"num_predict": 16}}
+        filled = (await f.http.post("/api/generate", json=hole)).json()
+    assert whole["content"] == "newest"
+    size = len("chunk 0, line 0\n")
+    gap = {"prompt": 0, "where": "input_extra", "at": 0, "tokens": 39 * size}
+    assert (whole["truncated"], whole["truncation"]) == (True, {"dropped_tokens": 39 * size, "gaps": [gap]})
+    assert json.loads(streamed.text.strip().rpartition("data: ")[2])["truncation"] == whole["truncation"]
+    assert few["truncated"] is False
+    assert "truncation" not in few
+    assert [gap["where"] for gap in long["truncation"]["gaps"]] == ["input_extra", "input_prefix", "input_suffix"]
+    assert [gap["where"] for gap in filled["truncation"]["gaps"]] == ["prompt"]
+
+
+async def test_nothing_before_the_typed_text_changes_from_key_to_key(script: Any) -> None:
+    """Or each key would read all of it anew: what is typed takes room from what is read."""
+    body = {**VIM, "input_prefix": "x = 1\n" * 300, "input_suffix": "y = 2\n" * 300, "input_extra": chunks(20), "n_predict": 64}
+    middle = ByteTokenizer.special.fim_middle
+    async with service(engine={"context": 1024}) as s:
+        typed = ["return total_of_the_list"[:size] for size in range(24)]
+        asked = [(await plan_infill(s, InfillBody.model_validate({**body, "prompt": text}))).requests[0].tokens for text in typed]
+    assert len({tokens[: tokens.index(middle)] for tokens in asked if middle is not None}) == 1
 
 
 async def test_a_key_ends_the_request_before_it(script: Any) -> None:
