@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, Body, ChatMessage, Sampled, Texts, ToolBody
 
 UNBOUNDED = 4096  # what n_predict -1 means here
-MOST_PROBS = 1000  # alternatives of one token
+MOST_PROBS = 100  # alternatives of one token; a thousand for each of a few thousand tokens would be an answer of many megabytes
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 
 

@@ -24,6 +24,7 @@ from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
 from qwencoder_lsp.http.llamacpp_shapes import chosen, final, partial, piece
+from qwencoder_lsp.http.openai_bodies import MAX_CHOICES
 from qwencoder_lsp.http.openai_fill import unread
 from qwencoder_lsp.http.openai_plan import AUTO, Plan, base_request, chat_model, elsewhere, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_tools import conversation
@@ -105,6 +106,8 @@ def llamacpp_routes(service: Service) -> APIRouter:
 
 
 async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan:
+    if len(body.prompt) * body.n > MAX_CHOICES:
+        raise FieldError("n_cmpl", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
     model = text_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
     request = _base(body, engine, tokenizer)

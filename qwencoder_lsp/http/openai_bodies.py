@@ -10,6 +10,7 @@ pairs. Tabby's segments stand in the place of prompt and suffix.
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
@@ -21,6 +22,7 @@ MAX_CHOICES = 128  # as at OpenAI
 MAX_INPUTS = 2048  # as at OpenAI
 MAX_TOOLS = 128  # as at OpenAI
 MOST_BIAS = 100  # as at OpenAI
+ID_KEY = "^[0-9]{1,6}$"
 FUNCTION_NAME = r"^[^\s\"\\\\<>{}]{1,128}$"  # more than OpenAI allows: names from MCP servers have dots, colons and slashes
 TEXT_OR_PARTS = {
     "anyOf": [
@@ -44,7 +46,7 @@ BIAS = {"type": "number", "minimum": -MOST_BIAS, "maximum": MOST_BIAS}
 BIAS_PAIR = [{"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}, {"anyOf": [BIAS, {"const": False}]}]
 BIASES = {
     "anyOf": [
-        {"type": "object", "propertyNames": {"pattern": "^[0-9]{1,6}$"}, "additionalProperties": BIAS},
+        {"type": "object", "propertyNames": {"pattern": ID_KEY}, "additionalProperties": BIAS},
         {"type": "array", "items": {"type": "array", "prefixItems": BIAS_PAIR, "minItems": 2, "maxItems": 2}},
     ]
 }
@@ -87,7 +89,7 @@ def _content(value: Any) -> Any:
 
 def _biases(value: Any) -> Biases:
     """In one form, from that of OpenAI, an object with ids as keys, or llama.cpp's list of pairs, which may name text and forbid with false."""
-    pairs = [(int(k) if k.isdecimal() else None, v) for k, v in value.items()] if isinstance(value, dict) else value
+    pairs = [(int(k) if re.fullmatch(ID_KEY, k) else None, v) for k, v in value.items()] if isinstance(value, dict) else value
     if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
         raise PydanticCustomError("biases", "Input should be an object of token ids and numbers, or a list of pairs of those")
     for token, bias in pairs:

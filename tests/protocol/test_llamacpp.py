@@ -248,6 +248,8 @@ async def test_what_is_not_served_is_refused(script: Any) -> None:
         ("/completion", {"prompt": "x", "grammar": "root ::= x"}, "grammar"),
         ("/completion", {"prompt": "x", "json_schema": {}, "regex": "a"}, "json_schema"),
         ("/completion", {}, "prompt"),
+        ("/completion", {"prompt": ["x"] * 65, "n_cmpl": 2}, "n_cmpl"),
+        ("/infill", {**VIM, "n_probs": 101}, "n_probs"),
         ("/infill", {"input_prefix": "x"}, "input_suffix"),
     ]
     async with front() as f:
