@@ -9,20 +9,17 @@ pairs. Tabby's segments stand in the place of prompt and suffix.
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from qwencoder_lsp.http.biases import Biases
 from qwencoder_lsp.models.adapters import MOST_SCALE
 
 MAX_CHOICES = 128  # as at OpenAI
 MAX_INPUTS = 2048  # as at OpenAI
 MAX_TOOLS = 128  # as at OpenAI
-MOST_BIAS = 100  # as at OpenAI
-ID_KEY = "^[0-9]{1,6}$"
 FUNCTION_NAME = r"^[^\s\"\\\\<>{}]{1,128}$"  # more than OpenAI allows: names from MCP servers have dots, colons and slashes
 TEXT_OR_PARTS = {
     "anyOf": [
@@ -42,17 +39,7 @@ IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 
 TEXTS = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
 TEXT_OR_TOKENS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS, "minItems": 1}]}
 
-BIAS = {"type": "number", "minimum": -MOST_BIAS, "maximum": MOST_BIAS}
-BIAS_PAIR = [{"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}, {"anyOf": [BIAS, {"const": False}]}]
-BIASES = {
-    "anyOf": [
-        {"type": "object", "propertyNames": {"pattern": ID_KEY}, "additionalProperties": BIAS},
-        {"type": "array", "items": {"type": "array", "prefixItems": BIAS_PAIR, "minItems": 2, "maxItems": 2}},
-    ]
-}
-
 Tokens = list[int]
-Biases = list[tuple[int | str, float]]
 
 
 def _texts(value: Any) -> list[str | Tokens]:
@@ -85,19 +72,6 @@ def _content(value: Any) -> Any:
         if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
             raise PydanticCustomError("content", "Only parts of type text can be read")
     return "".join(part["text"] for part in value)
-
-
-def _biases(value: Any) -> Biases:
-    """In one form, from that of OpenAI, an object with ids as keys, or llama.cpp's list of pairs, which may name text and forbid with false."""
-    pairs = [(int(k) if re.fullmatch(ID_KEY, k) else None, v) for k, v in value.items()] if isinstance(value, dict) else value
-    if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-        raise PydanticCustomError("biases", "Input should be an object of token ids and numbers, or a list of pairs of those")
-    for token, bias in pairs:
-        if type(token) not in (int, str):
-            raise PydanticCustomError("token", "The tokens should be ids, or text in a list of pairs")
-        if bias is not False and not (type(bias) in (int, float) and -MOST_BIAS <= bias <= MOST_BIAS):
-            raise PydanticCustomError("bias", "The biases should be numbers from -100 to 100, or false in a list of pairs")
-    return [(token, -math.inf if bias is False else bias) for token, bias in pairs]
 
 
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
@@ -156,7 +130,7 @@ class Sampled(Body):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     repeat_penalty: float = Field(1.0, ge=0.01, le=10)
-    logit_bias: Annotated[Biases, PlainValidator(_biases), WithJsonSchema(BIASES)] = Field(default_factory=list)
+    logit_bias: Biases = Field(default_factory=list)
     stop: Strings = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)

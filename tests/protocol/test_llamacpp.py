@@ -175,7 +175,7 @@ async def test_n_probs_asks_for_the_tokens_with_their_alternatives_whole_and_str
 async def test_a_bias_may_name_a_token_or_text_and_false_forbids(script: Any) -> None:
     """llama.cpp's form beside OpenAI's; what a bias does is the sampler's."""
     script(default="x")
-    good: list[Any] = [[[97, 1.0]], [[97, False], ["text", -1]], [], {"97": 1}]
+    good: list[Any] = [[[97, 1.0]], [[97, False], ["text", -1]], [], {"97": 1}, {"97": False}]
     bad: list[Any] = [[[97]], [[97, True]], [[97, "1"]], [[97, 101]], [[None, 1]], [[999_999, 1]], [[-1, 1]], {"text": 1}, 97, [97]]
     async with front() as f:
         for path in ("/completion", "/v1/completions"):
