@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 SECRET_PLACEHOLDER = re.compile(r"<secret:[a-z0-9-]+>")
 """What stands in a prompt where a document has a secret."""
+TAB = 4
+"""Columns of a tab, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,10 @@ class Stops:
 
     strings: stop where one of them begins.
     max_lines: stop at the end of that line; 1 means the rest of the current line. Blank lines before the first text do not count.
-    indent: after the first newline, stop before a non-blank line indented by less than this many columns (tabs count to the next 4).
+    indent: after the first newline, stop before a non-blank line indented by less than this many columns.
     after_newline_ms: once a line is complete, stop at the next line end after this much time since the first token.
     repetition: stop when the answer only repeats itself.
+    tab: a tab counts to the next column that this divides; with 1, `indent` counts characters.
     """
 
     strings: tuple[str, ...] = ()
@@ -57,6 +60,7 @@ class Stops:
     indent: int | None = None
     after_newline_ms: int | None = None
     repetition: bool = False
+    tab: int = TAB
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,7 @@ class Job:
             top=tuple(self._score_top) if self.request.sampling.top_logprobs else (),
             cuts=tuple(self._cuts),
             evaluated_tokens=self.evaluated,
+            stopping_word=self._stops.word,
         )
         return self.chunk(last=True), done
 

@@ -214,7 +214,7 @@ class Done:
     native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for; top: for each of them the most
     probable (token, logprob) pairs, as in Chunk. cuts, where there is a suffix:
     (code points of the answer, log-probability that it ended there instead of going on), in front of each token where that is not next to nothing.
-    held_bytes: what the model's computed prefixes in host memory take now.
+    held_bytes: what the model's computed prefixes in host memory take now. stopping_word: the stop string, with reason "stop_string".
     """
 
     id: int
@@ -235,6 +235,7 @@ class Done:
     evaluated_tokens: int = 0
     held_bytes: int = 0
     top: tuple[tuple[tuple[int, float], ...], ...] = ()
+    stopping_word: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ class ScriptedEngine:
                 decode_ms,
                 scores=(LOGPROB,) * len(scored),
                 top=_top(request, scored),
+                stopping_word=stops.word,
             )
         )
 

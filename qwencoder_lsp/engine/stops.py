@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from qwencoder_lsp.core.prompt import Stops
 
-TAB = 4
 # A text ends in a repetition when the same piece, of at most LONGEST_UNIT characters, stands there so often in a row: (times, characters together),
 # lines, other text, and text without a letter or digit (rulers, tables of zeros).
 LONGEST_UNIT = 80
@@ -19,7 +18,7 @@ BLANK = " \t\r\n"
 
 
 class StopState:
-    """The stop rules of one answer while it is generated. `clock_ms` gives milliseconds from any fixed moment.
+    """The stop rules of one answer while it is generated. `clock_ms` gives milliseconds from any fixed moment. word: the stop string that fired.
 
     When several rules fire, the one whose trigger is complete first wins; at the same character "stop_string", "lines", "time", in this order.
     Of several stop strings that end at the same character the longest counts.
@@ -33,6 +32,7 @@ class StopState:
         self._by_line = stops.max_lines is not None or stops.indent is not None or stops.after_newline_ms is not None
         self._held = ""  # came in, but not given out yet
         self._reason: str | None = None
+        self.word = ""
         self._tail = ""
         self._text_seen = False
         self._lines = 0
@@ -70,12 +70,13 @@ class StopState:
         held, char = self._held, self._held[at]
         for string in self._strings:
             if held.endswith(string, 0, at + 1):
+                self.word = string
                 return at + 1 - len(string), "stop_string"
         if char == "\n":
             return self._line_end(at, elapsed_ms)
         if char in BLANK:
             if self._column is not None and char != "\r":
-                self._column += TAB - self._column % TAB if char == "\t" else 1
+                self._column += self._stops.tab - self._column % self._stops.tab if char == "\t" else 1
             return None
         if self._stops.indent is not None and self._column is not None and self._column < self._stops.indent:
             return (at if self._gap is None else self._gap), "indent"

@@ -10,10 +10,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from qwencoder_lsp.core.prompt import Stops
+from qwencoder_lsp.core.prompt import TAB, Stops
 from qwencoder_lsp.core.report import Reason
 from qwencoder_lsp.core.text import Snapshot
-from qwencoder_lsp.engine.stops import TAB
 from qwencoder_lsp.settings import Settings
 
 AHEAD_LINES = 2

@@ -65,7 +65,7 @@ class ServiceClient:
             "model": request.model,
             "input_prefix": parts.prefix,
             "input_suffix": parts.suffix,
-            "input_extra": [{"text": snippet.text, "filename": snippet.path} for snippet in parts.snippets],
+            "input_extra": [{"text": snippet.text, "filename": snippet.path} for snippet in reversed(parts.snippets)],  # the most useful last
             "prompt": parts.typed,
             "n_predict": request.max_tokens,
             "n_indent": stops.indent or 0,

@@ -55,9 +55,11 @@ class _Client:
 class Guard:
     """Refuses a request that is meant for another host, comes from a foreign web page, has no key where one is needed, or is too much."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, *, any_host: bool) -> None:
-        """any_host: on addresses that other machines reach, where a key protects, names are not ours to know."""
-        self._app, self._limits, self._any_host = app, limits, any_host
+    def __init__(self, app: ASGIApp, limits: Limits, address: str | None) -> None:
+        """address: the loopback address that is served, as a Host header has it. None: other machines reach it, a key protects it, and by what
+        names it is called is not ours to know."""
+        self._app, self._limits = app, limits
+        self._hosts = None if address is None else LOOPBACK | {address}
         self._keys = [_known(key) for key in limits.keys]
         self._clients: dict[int, _Client] = {}
 
@@ -94,7 +96,7 @@ class Guard:
 
     def _stranger(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._any_host and host.rsplit(":", 1)[0] not in LOOPBACK:
+        if self._hosts is not None and host.rsplit(":", 1)[0] not in self._hosts:
             return JSONResponse(shape(f"Host {host!r} is not served here.", "invalid_request_error", "host"), 403)
         if origin and scope["method"] not in SAFE and not re.fullmatch(ORIGINS, origin):
             return JSONResponse(shape(f"Pages of {origin!r} may not ask this service.", "invalid_request_error", "origin"), 403)

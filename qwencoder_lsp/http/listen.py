@@ -46,7 +46,7 @@ async def listen(service: Service, request: ListenRequest, app: ASGIApp) -> Asyn
             sock.close()
         raise
     limits = Limits(request.keys, request.key_concurrency, request.key_rate, request.max_body_mb << 20)
-    server = Server(Guard(app, limits, any_host=not loopback), PublicProtocol)
+    server = Server(Guard(app, limits, _address(socks[0]).rpartition(":")[0] if loopback else None), PublicProtocol)
     task = asyncio.create_task(server.run_on(*socks))
     service.listening = ", ".join(map(_address, socks))
     service.changed()

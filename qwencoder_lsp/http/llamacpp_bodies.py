@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
-from qwencoder_lsp.http.openai_bodies import Body, ChatMessage, Sampled, Texts, ToolBody
+from qwencoder_lsp.http.openai_bodies import MAX_CHOICES, Body, ChatMessage, Sampled, Texts, ToolBody
 
+MOST_PROBS = 100  # alternatives of one token; a thousand for each of a few thousand tokens would be an answer of many megabytes
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 
 
@@ -19,11 +20,15 @@ class Extra(Body):
 
 
 class NativeSampled(Sampled):
-    """What /completion and /infill have in common. response_fields: only these, "a/b" for a member. t_max_predict_ms: stop at the next line end."""
+    """What /completion and /infill have in common. response_fields: only these, "a/b" for a member. t_max_predict_ms: stop at the next line end.
+    n_probs: tell the log-probability of each token, and so many alternatives.
+    n_indent: the fewest white-space characters in front of a line behind the first one, a tab being one of them (its process_token)."""
 
+    n: int = Field(1, ge=1, le=MAX_CHOICES, validation_alias=AliasChoices("n_cmpl", "n"))
     n_predict: int = Field(-1, ge=-1, validation_alias=AliasChoices("n_predict", "max_tokens"))
     t_max_predict_ms: Milliseconds = 0
     n_indent: int = Field(0, ge=0, le=1000)
+    n_probs: int = Field(0, ge=0, le=MOST_PROBS)
     response_fields: list[str] = Field(default_factory=list)
 
     @property
@@ -39,7 +44,7 @@ class NativeCompletionBody(NativeSampled):
 
 
 class InfillBody(NativeSampled):
-    """POST /infill. prompt: what stands behind <|fim_middle|>, the beginning of the cursor's line."""
+    """POST /infill. prompt: what stands behind <|fim_middle|>, the beginning of the cursor's line. input_extra: the most useful last."""
 
     input_prefix: str
     input_suffix: str

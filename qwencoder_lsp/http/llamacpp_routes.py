@@ -16,22 +16,28 @@ from starlette.responses import Response
 
 from qwencoder_lsp import __version__
 from qwencoder_lsp.core.prompt import PromptParts, Snippet
-from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Generate, Priority
+from qwencoder_lsp.engine.protocol import Chunk, Constraint, Done, Engine, Generate, Priority
 from qwencoder_lsp.errors import ModelUnsuitable
-from qwencoder_lsp.http.candidates import answers, candidates
+from qwencoder_lsp.http.candidates import answers, candidates, candidates_of_a_hole
+from qwencoder_lsp.http.failures import FieldError
 from qwencoder_lsp.http.host import REMOTE
 from qwencoder_lsp.http.llamacpp_bodies import DetokenizeBody, InfillBody, NativeCompletionBody, NativeSampled, TemplateBody, TokenizeBody
-from qwencoder_lsp.http.openai_plan import AUTO, Plan, aside, base_request, chat_model, fill_model, prompt_tokens, text_model
-from qwencoder_lsp.http.openai_shapes import spelled, timings
+from qwencoder_lsp.http.llamacpp_shapes import chosen, final, partial, piece
+from qwencoder_lsp.http.openai_bodies import MAX_CHOICES
+from qwencoder_lsp.http.openai_fill import unread
+from qwencoder_lsp.http.openai_plan import AUTO, Plan, aside, base_request, chat_model, elsewhere, fill_model, prompt_tokens, text_model
 from qwencoder_lsp.http.openai_tools import conversation
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
-from qwencoder_lsp.prompt.budget import UNBOUNDED, answer_room, fim_budget
+from qwencoder_lsp.prompt.budget import UNBOUNDED, Budget, answer_room, fim_budget
 from qwencoder_lsp.prompt.chat import conversation_text, template_of
-from qwencoder_lsp.prompt.fim import render_fim
+from qwencoder_lsp.prompt.extra import newest
+from qwencoder_lsp.prompt.fim import Rendered, render_fim
+from qwencoder_lsp.prompt.segments import SegmentTokenizer
+from qwencoder_lsp.prompt.truncate import Dropped
 
 Dict = dict[str, Any]
-STOP_TYPES = {"length": "limit", "stop_string": "word", "stop_token": "eos", "scored": "limit"}
+TYPED_STEP = 64  # what stands in front of the text that is typed changes only once in so many characters, or each key would read it anew
 
 
 def llamacpp_routes(service: Service) -> APIRouter:
@@ -45,7 +51,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
 
     @router.post("/infill")
     async def infill(body: InfillBody) -> Response:
-        return _answer(service, body, lambda: _plan_infill(service, body))
+        return _answer(service, body, lambda: plan_infill(service, body))
 
     @router.post("/tokenize")
     async def tokenize(body: TokenizeBody) -> Dict:
@@ -54,7 +60,7 @@ def llamacpp_routes(service: Service) -> APIRouter:
             raise ModelUnsuitable("The model runs elsewhere, and its vocabulary is not known here.", "Ask its own server.")
         tokenizer = await service.host.tokenizer(model)
         tokens = await aside(len(body.content), lambda: (tokenizer.tokenize_markup if body.parse_special else tokenizer.tokenize)(body.content))
-        return {"tokens": [{"id": t, "piece": spelled(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
+        return {"tokens": [{"id": t, "piece": piece(tokenizer.piece(t))} for t in tokens] if body.with_pieces else tokens}
 
     @router.post("/detokenize")
     async def detokenize(body: DetokenizeBody) -> Dict:
@@ -71,14 +77,14 @@ def llamacpp_routes(service: Service) -> APIRouter:
 
     @router.get("/props")
     async def props(model: str = "") -> Dict:
-        chosen = text_model(service, model)
-        tokenizer, engine = await service.host.tokenizer(chosen), service.host.engine(chosen)
+        found = text_model(service, model)
+        tokenizer, engine = await service.host.tokenizer(found), service.host.engine(found)
         n_ctx = engine.info.max_ctx or engine.info.n_ctx if engine else min(service.settings.engine.context, tokenizer.n_ctx_train or 1 << 20)
         return {
             "default_generation_settings": {"id": 0, "n_ctx": n_ctx, "is_processing": bool(engine and engine.active), "params": {}},
             "total_slots": 1,
-            "model_alias": chosen.name,
-            "model_path": chosen.path.name,
+            "model_alias": found.name,
+            "model_path": found.path.name,
             "chat_template": template_of(tokenizer),
             "modalities": {"vision": False, "audio": False},
             "build_info": f"qwencoder-lsp {__version__}",
@@ -99,41 +105,51 @@ def llamacpp_routes(service: Service) -> APIRouter:
 
 
 async def _plan_completion(service: Service, body: NativeCompletionBody) -> Plan:
+    if len(body.prompt) * body.n > MAX_CHOICES:
+        raise FieldError("n_cmpl", f"there may be {MAX_CHOICES} answers at once, for all prompts together.")
     model = text_model(service, body.model)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, UNBOUNDED if body.limit is None else body.limit, None), body)
+    request = _base(body, engine, tokenizer, UNBOUNDED if body.limit is None else body.limit)
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
     texts = await aside(sum(map(len, body.prompt)), lambda: [prompt_tokens(t, "prompt", engine, tokenizer, markup=True) for t in body.prompt])
     asked = [replace(request, tokens=tuple(tokens)) for tokens in texts]
     return Plan(model, engine, tokenizer, candidates(asked, body.n))
 
 
-async def _plan_infill(service: Service, body: InfillBody) -> Plan:
+async def plan_infill(service: Service, body: InfillBody) -> Plan:
+    """Raises QwencoderError."""
     model = fill_model(service, body.model or AUTO)
     engine, tokenizer = await service.host.load(model)
-    request = _limited(base_request(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx), None), body)
+    request = _base(body, engine, tokenizer, answer_room(body.limit, engine.info.n_ctx))
     request = replace(request, adapters=service.host.adapters.chosen(body, "completion", model))
-    if body.temperature is None:
-        request = replace(request, sampling=replace(request.sampling, temperature=0.0))
-    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens + len(body.prompt))
+    typed = (len(body.prompt) // TYPED_STEP + 1) * TYPED_STEP
+    budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, request.max_tokens + typed)
     if body.input_extra:  # a prefix that fills the context would leave no room for what the client took the trouble to send
         room = budget.prefix + budget.snippets
         budget = replace(budget, prefix=min(budget.prefix, room * 2 // 3), snippets=max(budget.snippets, room // 3))
-    snippets = tuple(Snippet(hashlib.sha256(e.text.encode("utf-8", "replace")).hexdigest(), e.filename, e.text, "client") for e in body.input_extra)
-    parts = PromptParts(body.input_prefix, body.input_suffix, snippets=snippets, typed=body.prompt)
-    size = len(parts.prefix) + len(parts.suffix) + len(parts.typed) + sum(len(snippet.text) for snippet in snippets)
-    prompt = await aside(size, lambda: render_fim(parts, tokenizer, budget, heal=request.constraint is None))
+    size = len(body.input_prefix) + len(body.input_suffix) + len(body.prompt) + sum(len(extra.text) for extra in body.input_extra)
+    prompt, dropped = await aside(size, lambda: _rendered(body, tokenizer, budget, heal=request.constraint is None))
     constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
-    return Plan(
-        model,
-        engine,
-        tokenizer,
-        candidates([replace(request, tokens=tuple(prompt.tokens), constraint=constraint, priority=Priority.EXPLICIT, lane="typing")], body.n),
-    )
+    request = replace(request, tokens=tuple(prompt.tokens), constraint=constraint, priority=Priority.EXPLICIT, lane="typing")
+    return Plan(model, engine, tokenizer, candidates_of_a_hole([request], body.n, body.temperature), dropped=(dropped,))
 
 
-def _limited(request: Generate, body: NativeSampled) -> Generate:
-    stops = replace(request.stops, indent=body.n_indent or None, after_newline_ms=body.t_max_predict_ms or None)
+def _rendered(body: InfillBody, tokenizer: SegmentTokenizer, budget: Budget, *, heal: bool) -> tuple[Rendered, tuple[Dropped, ...]]:
+    """The prompt, and what was left out of it."""
+    sent = tuple(Snippet(hashlib.sha256(e.text.encode("utf-8", "replace")).hexdigest(), e.filename, e.text, "client") for e in body.input_extra)
+    snippets, unseen = newest(sent, tokenizer, budget.snippets)
+    parts = PromptParts(body.input_prefix, body.input_suffix, snippets=snippets, typed=body.prompt)
+    prompt = render_fim(parts, tokenizer, budget, heal=heal)
+    dropped = [Dropped("input_extra", 0, unseen)] if unseen else []
+    return prompt, (*dropped, *unread(parts, prompt, tokenizer, "input_prefix", "input_suffix"))
+
+
+def _base(body: NativeSampled, engine: Engine, tokenizer: SegmentTokenizer, max_tokens: int) -> Generate:
+    """What all answers have in common; without a prompt."""
+    if body.n_probs and not engine.info.n_vocab:
+        raise elsewhere("n_probs")
+    request = base_request(body, engine, tokenizer, max_tokens, body.n_probs or None)
+    stops = replace(request.stops, indent=body.n_indent or None, tab=1, after_newline_ms=body.t_max_predict_ms or None)
     return replace(request, stops=stops)
 
 
@@ -149,69 +165,21 @@ async def _stream(service: Service, prepare: Callable[[], Awaitable[Plan]], fiel
         async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
             async for index, answer in found:
                 if isinstance(answer, Chunk):
-                    yield {
-                        "index": index,
-                        "content": answer.text,
-                        "tokens": list(answer.tokens),
-                        "stop": False,
-                        "id_slot": 0,
-                        "model": plan.model.name,
-                    }
+                    yield partial(plan, index, answer)
                 else:
-                    yield _chosen(_final(plan, index, "", answer), fields)
+                    yield chosen(final(plan, index, answer), fields)
 
 
 async def _whole(service: Service, prepare: Callable[[], Awaitable[Plan]], fields: Sequence[str]) -> Dict | list[Dict]:
     with service.working():
         plan = await prepare()
-        texts = [""] * len(plan.requests)
+        chunks: list[list[Chunk]] = [[] for _ in plan.requests]
         ended: dict[int, Done] = {}
         async with aclosing(answers(service.host, plan.model, plan.engine, plan.requests)) as found:
             async for index, answer in found:
                 if isinstance(answer, Chunk):
-                    texts[index] += answer.text
+                    chunks[index].append(answer)
                 else:
                     ended[index] = answer
-        rows = [_chosen(_final(plan, i, text, ended[i]), fields) for i, text in enumerate(texts)]
+        rows = [chosen(final(plan, i, ended[i], said), fields) for i, said in enumerate(chunks)]
         return rows if len(rows) > 1 else rows[0]
-
-
-def _final(plan: Plan, index: int, text: str, done: Done) -> Dict:
-    sampling = plan.requests[index].sampling
-    return {
-        "index": index,
-        "content": text,
-        "id_slot": 0,
-        "stop": True,
-        "stop_type": STOP_TYPES.get(done.reason, "none"),
-        "stopping_word": "",
-        "model": plan.model.name,
-        "tokens_predicted": done.generated_tokens,
-        "tokens_evaluated": done.prompt_tokens,
-        "tokens_cached": done.prompt_tokens + done.generated_tokens,
-        "truncated": False,
-        "generation_settings": {
-            "n_ctx": plan.engine.info.n_ctx,
-            "n_predict": plan.requests[index].max_tokens,
-            "temperature": sampling.temperature,
-            "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "min_p": sampling.min_p,
-            "seed": sampling.seed,
-        },
-        "timings": timings((done,)),
-    }
-
-
-def _chosen(answer: Dict, fields: Sequence[str]) -> Dict:
-    """Only the fields that were asked for; a member of another goes to the top, under its whole path."""
-    if not fields:
-        return answer
-    found: Dict = {}
-    for path in fields:
-        value: Any = answer
-        for name in path.split("/"):
-            value = value.get(name) if isinstance(value, dict) else None
-        if value is not None:
-            found[path] = value
-    return found

@@ -25,7 +25,7 @@ from qwencoder_lsp.http.ollama_template import go_template
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody
 from qwencoder_lsp.http.openai_embeddings import embeddings
 from qwencoder_lsp.http.openai_plan import chat_model, plan_chat, plan_completion, text_model
-from qwencoder_lsp.http.openai_shapes import finish_reason, truncation
+from qwencoder_lsp.http.openai_shapes import finish_reason, left_out
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import JsonReply, LineStream
 from qwencoder_lsp.models.catalogue import ModelEntry, find
@@ -150,7 +150,7 @@ async def _lines(service: Service, body: Answered, asked: Asked, said: Said) -> 
                     else:
                         last, reason = {"message": spoken.finish(kept)} if spoken else said(kept), finish_reason(answer)
                         account = _account(answer, (time.perf_counter() - start) * 1000, (loaded - start) * 1000)
-                        account |= truncation((0, gap) for gap in plan.dropped[0])
+                        account |= left_out(plan)
                         yield {**_head(plan.model), **last, "done": True, "done_reason": reason, **account}
 
 

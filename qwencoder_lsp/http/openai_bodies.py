@@ -4,7 +4,7 @@ Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cp
 speculate (false: draft no tokens); adapter (the name of a LoRA adapter, "NAME:SCALE", or "none") or lora (several, as in llama.cpp); json_schema as
 in llama.cpp, regex and choice, or guided_json, guided_regex and guided_choice as in vLLM (what the answer must look like); truncation (what happens
 to a prompt that is too long: an error, a gap in its middle, or what fits the route best); language (what the text is written in, where it does not
-show). Tabby's segments stand in the place of prompt and suffix.
+show). logit_bias may also be llama.cpp's list of pairs. Tabby's segments stand in the place of prompt and suffix.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from qwencoder_lsp.http.biases import Biases
 from qwencoder_lsp.models.adapters import MOST_SCALE
 
 MAX_CHOICES = 128  # as at OpenAI
@@ -84,11 +85,6 @@ def _schema(value: Any) -> Any:
         raise PydanticCustomError("schema", "It is not valid JSON") from error
 
 
-def _biases(value: Any) -> Any:
-    """By token id; the keys of a JSON object are text."""
-    return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()} if isinstance(value, dict) else value
-
-
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
 Schema = Annotated[dict[str, Any], BeforeValidator(_schema), WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]})]
@@ -154,9 +150,7 @@ class Sampled(Body):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     repeat_penalty: float = Field(1.0, ge=0.01, le=10)
-    logit_bias: Annotated[dict[int, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_biases)] = Field(
-        default_factory=dict, json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,6}$"}}
-    )
+    logit_bias: Biases = Field(default_factory=list)
     stop: Strings = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)

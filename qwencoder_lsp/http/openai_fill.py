@@ -32,7 +32,7 @@ def fill(request: Generate, text: str | list[int], body: CompletionBody, engine:
     parts = _parts(text, body, engine.info.n_ctx // TYPED)
     budget = fim_budget(engine.info.prefill_speed, engine.info.n_ctx, reserved + len(parts.typed), snippets=bool(parts.snippets))
     prompt = render_fim(parts, tokenizer, budget, heal=request.constraint is None)
-    dropped = tuple(_left_out(parts, prompt, tokenizer))
+    dropped = (*unread(parts, prompt, tokenizer), *_other_files(parts, prompt, tokenizer))
     if dropped and body.truncation == "error" and "truncation" in body.model_fields_set:
         raise RequestError("The text around the hole is longer than what is read of it.", 'Shorten it, or allow that: "truncation": "auto".')
     constraint = Constraint("heal", prompt.healed) if prompt.healed else request.constraint
@@ -63,12 +63,16 @@ def language_line(name: str, text: str) -> str:
     return f"{found.block[0][0]} {found.name} {found.block[0][1]}\n" if found.block else ""
 
 
-def _left_out(parts: PromptParts, prompt: Rendered, tokenizer: SegmentTokenizer) -> Iterator[Dropped]:
+def unread(parts: PromptParts, prompt: Rendered, tokenizer: SegmentTokenizer, before: str = "prompt", behind: str = "suffix") -> Iterator[Dropped]:
+    """What was left out around the hole. before, behind: the fields that it came in."""
     usage = prompt.usage
     if usage.prefix_omitted:
-        yield Dropped("prompt", 0, len(tokenizer.tokenize(parts.prefix[: usage.prefix_omitted])))
+        yield Dropped(before, 0, len(tokenizer.tokenize(parts.prefix[: usage.prefix_omitted])))
     if usage.suffix_omitted:
-        yield Dropped("suffix", prompt.shares["suffix"], len(tokenizer.tokenize(parts.suffix[len(parts.suffix) - usage.suffix_omitted :])))
-    if usage.snippets_omitted:
+        yield Dropped(behind, prompt.shares["suffix"], len(tokenizer.tokenize(parts.suffix[len(parts.suffix) - usage.suffix_omitted :])))
+
+
+def _other_files(parts: PromptParts, prompt: Rendered, tokenizer: SegmentTokenizer) -> Iterator[Dropped]:
+    if prompt.usage.snippets_omitted:
         size = sum(len(tokenizer.tokenize(snippet.text)) for snippet in parts.snippets)
         yield Dropped("segments", prompt.shares["snippets"], max(1, size - prompt.shares["snippets"]))

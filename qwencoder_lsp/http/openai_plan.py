@@ -208,12 +208,13 @@ def _continue(request: Generate, text: str | list[int], body: CompletionBody, en
 def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max_tokens: int, top_logprobs: int | None) -> Generate:
     """What all choices have in common; without a prompt. top_logprobs None: the answer shows no log-probabilities at all."""
     if not engine.info.n_vocab and (body.logit_bias or top_logprobs is not None):
-        name = "logit_bias" if body.logit_bias else "logprobs"
-        raise FieldError(name, "the model runs elsewhere, and its vocabulary is not known here.", "Leave it out.")
-    if any(not 0 <= token < engine.info.n_vocab for token in body.logit_bias):
+        raise elsewhere("logit_bias" if body.logit_bias else "logprobs")
+    biases = [(token, bias) for named, bias in body.logit_bias for token in ([named] if isinstance(named, int) else tokenizer.tokenize(named))]
+    if any(not 0 <= token < engine.info.n_vocab for token, _ in biases):
         raise FieldError("logit_bias", f"token ids of this model are 0 to {engine.info.n_vocab - 1}.")
     end = tuple(sorted(tokenizer.special.end))
-    bias = {**body.logit_bias, **dict.fromkeys(end, BANNED)} if body.ignore_eos else body.logit_bias
+    if body.ignore_eos:
+        biases = [*(pair for pair in biases if pair[0] not in end), *((token, BANNED) for token in end)]
     sampling = Sampling(
         temperature=CREATIVE if body.temperature is None else body.temperature,
         top_k=body.top_k,
@@ -223,7 +224,7 @@ def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max
         repeat_penalty=body.repeat_penalty,
         presence_penalty=body.presence_penalty,
         frequency_penalty=body.frequency_penalty,
-        logit_bias=tuple(bias.items()),
+        logit_bias=tuple(biases),
         logprobs=top_logprobs is not None,
         top_logprobs=top_logprobs or 0,
     )
@@ -237,6 +238,11 @@ def base_request(body: Sampled, engine: Engine, tokenizer: SegmentTokenizer, max
         constraint=_constraint(body),
         speculate=body.speculate,
     )
+
+
+def elsewhere(field: str) -> FieldError:
+    """What to say of a field that a model needs its vocabulary for, when that is another server's."""
+    return FieldError(field, "the model runs elsewhere, and its vocabulary is not known here.", "Leave it out.")
 
 
 def _scored(request: Generate) -> Generate:

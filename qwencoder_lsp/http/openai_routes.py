@@ -20,7 +20,7 @@ from qwencoder_lsp.http.failures import field_error
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody, EmbeddingBody, FillBody
 from qwencoder_lsp.http.openai_embeddings import embeddings as embeddings_of
 from qwencoder_lsp.http.openai_plan import Plan, plan_chat, plan_completion
-from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, timings, truncation, usage
+from qwencoder_lsp.http.openai_shapes import ChatShape, Shape, TextShape, left_out, timings, usage
 from qwencoder_lsp.http.service import Service
 from qwencoder_lsp.http.stream import EventStream, JsonReply
 
@@ -120,7 +120,7 @@ async def _chunks(service: Service, prepare: Prepare, *, with_usage: bool) -> As
                         yield {**head, "choices": [piece]}
                 else:
                     ended[index] = answer
-                    yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,)), **_why(plan), **_left_out(plan, index)}
+                    yield {**head, "choices": [shape.final(index, answer)], "timings": timings((answer,)), **_why(plan), **left_out(plan, index)}
         if with_usage:
             yield {**head, "choices": [], "usage": _usage(plan, ended)}
 
@@ -137,7 +137,7 @@ async def _whole(service: Service, prepare: Prepare) -> dict[str, Any]:
                 else:
                     ended[index] = answer
         choices = [shape.whole(index, chunks[index], ended[index]) for index in range(len(plan.requests))]
-        account = {"usage": _usage(plan, ended), "timings": timings(list(ended.values())), **_why(plan), **_left_out(plan)}
+        account = {"usage": _usage(plan, ended), "timings": timings(list(ended.values())), **_why(plan), **left_out(plan)}
         return {**_head(plan, shape, shape.whole_object), "choices": choices, **account}
 
 
@@ -148,13 +148,6 @@ def _head(plan: Plan, shape: Shape, kind: str) -> dict[str, Any]:
 def _why(plan: Plan) -> dict[str, Any]:
     """What "auto" meant, for whoever left the choice to us."""
     return {"auto": {"model": plan.model.name, "why": plan.why}} if plan.why else {}
-
-
-def _left_out(plan: Plan, index: int | None = None) -> Dict:
-    """What was left out of the prompt of a choice, or of all prompts."""
-    per_prompt = len(plan.requests) // max(1, len(plan.dropped))
-    wanted = (number for number in range(len(plan.dropped)) if index is None or index // per_prompt == number)
-    return truncation((number, gap) for number in wanted for gap in plan.dropped[number])
 
 
 def _usage(plan: Plan, ended: dict[int, Done]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Answers in the shapes of the OpenAI routes: choices and their log-probabilities, usage, and llama.cpp's timings. Plain dictionaries, no models:
-a token of a stream passes through here."""
+"""Answers in the shapes of the OpenAI routes: choices and their log-probabilities, usage, what was left out, and llama.cpp's timings. Plain
+dictionaries, no models: a token of a stream passes through here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from qwencoder_lsp.engine.protocol import Chunk, Done
 from qwencoder_lsp.http.openai_calls import CallStream, whole_message
+from qwencoder_lsp.http.openai_plan import Plan
 from qwencoder_lsp.http.openai_tools import Toolbox
 from qwencoder_lsp.prompt.truncate import Dropped
 
@@ -204,6 +205,13 @@ def usage(prompts: Sequence[Done], every: Sequence[Done]) -> Dict:
         "total_tokens": read + written,
         "prompt_tokens_details": {"cached_tokens": sum(done.reused_tokens for done in prompts)},
     }
+
+
+def left_out(plan: Plan, index: int | None = None) -> Dict:
+    """The account of what was left out of the prompt of a choice, or of all prompts; see `truncation`."""
+    per_prompt = len(plan.requests) // max(1, len(plan.dropped))
+    wanted = (number for number in range(len(plan.dropped)) if index is None or index // per_prompt == number)
+    return truncation((number, gap) for number in wanted for gap in plan.dropped[number])
 
 
 def truncation(gaps: Iterable[tuple[int, Dropped]]) -> Dict:

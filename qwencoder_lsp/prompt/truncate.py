@@ -24,8 +24,7 @@ Tools = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A gap. where: "prompt", "suffix", "input" (to embed), or "messages.N" in the conversation as it was sent; at: the tokens before the gap there;
-    tokens: its size."""
+    """A gap. where: the field that it was in, with "messages.N" for a turn as it was sent; at: the tokens before the gap there; tokens: its size."""
 
     where: str
     at: int

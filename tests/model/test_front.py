@@ -152,3 +152,28 @@ async def test_a_dropped_prefill_makes_way_and_what_it_read_is_kept(f: Front) ->
         if kept:
             break
     assert kept >= 16
+
+
+async def test_llama_servers_routes_tell_of_each_token_and_of_a_finished_schema(f: Front) -> None:
+    body: dict[str, Any] = {"prompt": ADD, "temperature": 0, "n_predict": 4, "n_probs": 3}
+    plain = (await f.http.post("/completion", json=body)).json()
+    rows = plain["completion_probabilities"]
+    assert b"".join(bytes(row["bytes"]) for row in rows).decode() == plain["content"]
+    assert all(row["top_logprobs"][0]["id"] == row["id"] and len(row["top_logprobs"]) == 3 for row in rows), "greedy"
+    bias = [[rows[0]["id"], False]]
+    assert (await f.http.post("/completion", json={**body, "logit_bias": bias})).json()["completion_probabilities"][0]["id"] != rows[0]["id"]
+    schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": False}
+    done = (await f.http.post("/completion", json={"prompt": "JSON: ", "n_predict": 40, "json_schema": schema, "temperature": 0})).json()
+    assert (set(json.loads(done["content"])), done["stop_type"]) == ({"a"}, "eos")
+
+
+async def test_infill_reads_the_newest_chunk_and_its_candidates_differ(f: Front) -> None:
+    """What llama.vscode sends; each of the older chunks alone fills the room there is on a slow machine."""
+    old = [{"text": f"{FILE}old_{i} = {i}\n", "filename": f"old_{i}.py"} for i in range(30)]
+    new = {"text": "def multiply_by_seventeen(number):\n    return number * 17\n", "filename": "numbers.py"}
+    body = {"input_prefix": "from numbers import ", "input_suffix": "\n\nprint(multiply_by_seventeen(2))\n", "input_extra": [*old, new]}
+    rows = (await f.http.post("/infill", json={**body, "n_predict": 12, "n_cmpl": 3, "seed": 1})).json()
+    assert rows[0]["content"].startswith("multiply_by_seventeen")
+    assert [gap["where"] for gap in rows[0]["truncation"]["gaps"]] == ["input_extra"]
+    settings = [row["generation_settings"] for row in rows]
+    assert len({(found["temperature"], found["seed"]) for found in settings}) == 3

@@ -165,6 +165,8 @@ async def test_what_a_remote_model_cannot_do_is_said(home: Path) -> None:
         for body in ({"prompt": [1, 2]}, {"prompt": "x", "logprobs": 1}, {"prompt": "x", "logit_bias": {"1": 1}}):
             answer = await f.http.post("/v1/completions", json=body)
             assert (answer.status_code, "elsewhere" in answer.json()["error"]["message"]) == (400, True)
+        unknown = (await f.http.post("/completion", json={"prompt": "x", "n_probs": 1})).json()["error"]
+        assert (unknown["param"], "elsewhere" in unknown["message"]) == ("n_probs", True)
         assert (await f.http.post("/tokenize", json={"content": "x"})).status_code == 400
         assert (await f.http.post("/v1/completions", json={"prompt": "x"})).json()["choices"][0]["text"] == "x"
 

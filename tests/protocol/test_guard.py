@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ async def test_what_is_no_browser_need_not_say_on_ollamas_routes_that_it_sends_j
         assert [await ask(path, Content_Type=form) for path in ("/v1/completions", "/completion", "/models/unload")] == [400, 400, 400]
         broken = await f.http.post("/api/generate", content=b"model=scripted&prompt=x", headers={"Content-Type": form})
         assert (broken.status_code, "not valid JSON" in broken.json()["error"]) == (400, True)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its only loopback address is 127.0.0.1")
+async def test_the_loopback_address_that_is_served_is_its_own_host_and_others_are_not(script: Any) -> None:
+    script(default="x")
+    async with front(ListenRequest("127.0.0.2", 0)) as f:
+        assert f.http.base_url.host == "127.0.0.2"
+        assert (await f.http.post("/v1/completions", json=ASK)).status_code == 200
+        for host, status in (("localhost:1", 200), ("127.0.0.3:1", 403), ("127.0.0.2.evil.example", 403)):
+            assert (await f.http.post("/v1/completions", json=ASK, headers={"Host": host})).status_code == status, host
 
 
 async def test_bodies_and_headers_have_a_limit(script: Any) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from qwencoder_lsp import settings
 from qwencoder_lsp.engine.protocol import Generate
+from qwencoder_lsp.engine.vocabulary import ByteTokenizer
 from qwencoder_lsp.errors import RequestError
 from qwencoder_lsp.http.openai_bodies import ChatBody, CompletionBody
 from qwencoder_lsp.http.openai_plan import plan_chat, plan_completion
@@ -99,3 +101,12 @@ async def test_a_large_text_is_read_while_the_event_loop_goes_on(script: Any) ->
         assert await turns_beside(completion(s, prompt="x")) == 0, "the engine is there, and nothing else is waited for"
         for work in (completion(s, prompt=large), completion(s, prompt=large, suffix="x"), chat(s, messages=[{"role": "user", "content": large}])):
             assert await turns_beside(work) > 0
+
+
+async def test_a_bias_on_text_is_one_on_each_of_its_tokens_and_false_leaves_none_of_them(script: Any) -> None:
+    async with service() as s:
+        (request,) = await completion(s, prompt="x", logit_bias=[["aba", -1], [7, False]])
+        (endless,) = await completion(s, prompt="x", logit_bias={"262": 100}, ignore_eos=True)
+    assert list(request.sampling.logit_bias) == [(97, -1), (98, -1), (97, -1), (7, -math.inf)]
+    assert dict(endless.sampling.logit_bias)[262] == -100
+    assert len(endless.sampling.logit_bias) == len(ByteTokenizer.special.end)

@@ -41,7 +41,7 @@ def whole(stops: Stops, text: str) -> tuple[str, str | None]:
     if stops.indent is not None:
         for gap in re.finditer(r"\r?\n[ \t\r\n]*(?=[^ \t\r\n])", text):
             indentation = gap.group().rpartition("\n")[2].replace("\r", "")
-            if len(indentation.expandtabs(4)) < stops.indent:
+            if len(indentation.expandtabs(stops.tab)) < stops.indent:
                 triggers.append((gap.end() + 1, 2, gap.start(), "indent"))
     if not triggers:
         return text, None
@@ -55,6 +55,7 @@ RULES = st.builds(
     strings=st.lists(st.text(alphabet="ab \n}", min_size=1, max_size=4), max_size=3).map(tuple),
     max_lines=st.none() | st.integers(1, 4),
     indent=st.none() | st.integers(0, 6),
+    tab=st.sampled_from((1, 4)),
 )
 
 
@@ -104,6 +105,11 @@ def test_max_lines_one_is_the_rest_of_the_line_and_leading_blank_lines_do_not_co
 def test_a_tab_counts_to_the_next_fourth_column() -> None:
     assert run(Stops(indent=4), ["x\n \ty"]) == ("x\n \ty", None)
     assert run(Stops(indent=5), ["x\n \ty"]) == ("x", "indent")
+
+
+def test_where_characters_are_counted_a_tab_is_one() -> None:
+    assert run(Stops(indent=2, tab=1), ["x\n\t\ty"]) == ("x\n\t\ty", None)
+    assert run(Stops(indent=2, tab=1), ["x\n\t}"]) == ("x", "indent")
 
 
 def test_the_deadline_counts_from_the_first_token_and_waits_for_the_end_of_a_line() -> None:
