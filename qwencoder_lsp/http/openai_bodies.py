@@ -13,6 +13,7 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from qwencoder_lsp.http.biases import Biases
@@ -35,9 +36,10 @@ TEXT_OR_PARTS = {
         },
     ]
 }
-TEXT = {"type": "string", "minLength": 1}
+TEXT = {"type": "string"}  # an empty one is fine in front of a suffix
 IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 TEXTS = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
+STRINGS = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 TEXT_OR_TOKENS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS, "minItems": 1}]}
 
 Tokens = list[int]
@@ -86,7 +88,7 @@ def _schema(value: Any) -> Any:
 
 
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
-Strings = Annotated[list[str], BeforeValidator(_strings)]
+Strings = Annotated[list[str], BeforeValidator(_strings), WithJsonSchema(STRINGS)]
 Schema = Annotated[dict[str, Any], BeforeValidator(_schema), WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]})]
 Truncation = Literal["error", "middle", "auto"]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -202,7 +204,7 @@ class CompletionBody(Sampled):
     segments: Segments | None = None
     language: str = ""
     truncation: Truncation = "error"
-    max_tokens: int = Field(16, ge=-1, validation_alias=AliasChoices("n_predict", "max_tokens"))
+    max_tokens: int = Field(16, ge=-1, validation_alias=AliasChoices("max_tokens", "n_predict"))
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
 
@@ -218,16 +220,26 @@ class CompletionBody(Sampled):
             if isinstance(value, dict) and value.get("prompt") is None:
                 raise PydanticCustomError("prompt", "prompt is missing")
             return value
+        if value.get("prompt") is not None or value.get("suffix") is not None:
+            raise PydanticCustomError("segments", "Only one of prompt and segments can be read")
         segments = value["segments"] if isinstance(value["segments"], dict) else {}
         filled = {"prompt": segments.get("prefix"), "suffix": segments.get("suffix") or ""}
         return {"max_tokens": TABBY_TOKENS, **value, **filled}
 
 
 class FillBody(CompletionBody):
-    """POST /v1/fim/completions, as Mistral has it: a completion with a suffix, answered as a chat is."""
+    """POST /v1/fim/completions, as Mistral has it: a completion with a suffix, answered as a chat is. Tabby's segments mean nothing here."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["prompt"]})
 
     prompt: Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXTS)]
     suffix: str | None = ""
+    segments: SkipJsonSchema[Segments | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_tabby(cls, value: Any) -> Any:
+        return {name: given for name, given in value.items() if name != "segments"} if isinstance(value, dict) else value
 
 
 class Function(Body):

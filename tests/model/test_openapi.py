@@ -20,6 +20,6 @@ async def test_no_request_makes_the_service_with_a_model_fail_or_answer_otherwis
 ) -> None:
     model = str(model_05b)
     async with front(model={"completion": model, "chat": model}, engine={"context": CONTEXT, "max_context": CONTEXT}) as f:
-        assert await fuzz(f, tmp_path, EXAMPLES, "--request-timeout", "600") >= 50
+        assert await fuzz(f, tmp_path, EXAMPLES, "--request-timeout", "600", "--max-response-time", "600") >= 50
         assert (await f.client.completions.create(model="auto", prompt="x", max_tokens=1)).usage
         await f.busy(0)

@@ -12,6 +12,7 @@ from tests.protocol.fronts import Front
 
 # A request may be right by the document and still ask for what this model, or llguidance, does not have: a token id, a keyword of a schema.
 NOT_CHECKED = "positive_data_acceptance"
+LINE = 1000  # characters of a reported one that are shown; a request may have many more
 NOT_ASKED = "/models/download|/api/pull|/v1/files$"  # the first two would fetch models; whatever is uploaded, its part of a form is text
 
 
@@ -29,7 +30,7 @@ async def fuzz(f: Front, folder: Path, examples: str, *options: str) -> int:
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
-    text = output.decode()
+    text = "\n".join(line[:LINE] for line in output.decode().splitlines())
     assert process.returncode == 0, text[-8000:]
     print(text[-400:])
     made = re.search(r"(\d+) generated", text)
