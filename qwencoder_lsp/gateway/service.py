@@ -59,7 +59,7 @@ class ServiceClient:
         yield end
 
     async def complete(self, request: CompleteRequest) -> AsyncGenerator[Event, None]:
-        """Fill in the middle: Start, Piece..., End. The number of lines is no stop rule that a service takes."""
+        """Fill in the middle: Start, Piece..., End. A number of lines and columns of indentation are no stop rules that a service takes."""
         parts, stops = request.parts, request.stops
         body = {
             "model": request.model,
@@ -68,7 +68,6 @@ class ServiceClient:
             "input_extra": [{"text": snippet.text, "filename": snippet.path} for snippet in reversed(parts.snippets)],  # the most useful last
             "prompt": parts.typed,
             "n_predict": request.max_tokens,
-            "n_indent": stops.indent or 0,
             "t_max_predict_ms": stops.after_newline_ms or 0,
             "stop": list(stops.strings),
         }
