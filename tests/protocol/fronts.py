@@ -35,6 +35,6 @@ async def front(listen: ListenRequest = ListenRequest("127.0.0.1", 0), **section
         base = f"http://{event.address}"
         async with (
             AsyncOpenAI(base_url=f"{base}/v1", api_key=listen.keys[0] if listen.keys else "none", max_retries=0) as client,
-            httpx2.AsyncClient(base_url=base) as http,
+            httpx2.AsyncClient(base_url=base, timeout=300) as http,
         ):
             yield Front(client, http, private)
