@@ -94,9 +94,7 @@ class Sampler:
             log_total = among
         if changed[token] == -math.inf:
             raise RequestError("The constraint leaves nothing to choose from.", "Loosen it, or drop logit_bias.")
-        top: tuple[tuple[int, float], ...] = ()
-        if self._sampling.top_logprobs:
-            top = tuple((int(t), float(logits[t]) - log_total) for t in best(logits, self._sampling.top_logprobs))
+        top = _most_probable(logits, self._sampling.top_logprobs, log_total)
         end = -math.inf
         if len(self._ends) and self._logprobs and not filtering:
             end = float(np.logaddexp.reduce(logits[self._ends])) - log_total
@@ -288,13 +286,15 @@ def _scratch(n: int) -> _Scratch:
 
 
 def score(logits: Logits, token: int, top: int) -> tuple[float, tuple[tuple[int, float], ...]]:
-    """The natural log-probability of `token` under `logits`, and the `top` most probable tokens with theirs, best first."""
+    """The natural log-probability of `token` under `logits`, shape (n_vocab,), and the `top` most probable tokens with theirs, best first."""
     log_total, _ = _log_total(logits, _scratch(len(logits)).exp)
-    found = tuple((int(t), float(logits[t]) - log_total) for t in best(logits, top)) if top else ()
-    return float(logits[token]) - log_total, found
+    return float(logits[token]) - log_total, _most_probable(logits, top, log_total)
 
 
 def logprob_of(logits: Logits, token: int) -> float:
     """The natural log-probability of `token` under `logits`, shape (n_vocab,)."""
-    log_total, _ = _log_total(logits, _scratch(len(logits)).exp)
-    return float(logits[token]) - log_total
+    return score(logits, token, 0)[0]
+
+
+def _most_probable(logits: Logits, count: int, log_total: float) -> tuple[tuple[int, float], ...]:
+    return tuple((int(t), float(logits[t]) - log_total) for t in best(logits, count)) if count else ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -72,19 +71,22 @@ class BatchRunner:
         with self._service.working():
             try:
                 await self._work(id_)
-            except Exception as error:
-                if not isinstance(error, RequestError | OSError):
-                    log.exception("batch %s", id_)
-                await self._fail(id_, error)
+            except RequestError as error:
+                await self._fail(id_, str(error))
+            except OSError as error:
+                await self._fail(id_, f"Its answers cannot be written: {error.strerror or error}. Make room, and send it again.")
+            except Exception:
+                log.exception("batch %s", id_)
+                await self._fail(id_, "It failed inside the service, whose log says more.")
 
-    async def _fail(self, id_: str, error: Exception) -> None:
+    async def _fail(self, id_: str, why: str) -> None:
         """What was answered so far is kept, where the disk still takes it."""
-        batch = replace(self._current[id_], problems=(Problem(0, "file", str(error)),))
-        with contextlib.suppress(OSError):
-            batch = await asyncio.to_thread(self._store.finish, batch)
-        with contextlib.suppress(OSError):
-            self._store.save(batch.now("failed"))
-        self._current[id_] = batch.now("failed")
+        batch = self._current[id_] = replace(self._current[id_], problems=(Problem(0, "file", why),)).now("failed")
+        try:
+            self._store.save(batch)
+            self._set(id_, await asyncio.to_thread(self._store.finish, batch))
+        except OSError as error:  # the batch shows why it failed until the gateway ends, and is tried again then
+            log.warning("batch %s: what it became cannot be written: %s", id_, error.strerror)
 
     async def _work(self, id_: str) -> None:
         batch = self._current[id_]
@@ -99,7 +101,8 @@ class BatchRunner:
         try:
             for line in self._store.missing(batch, done):
                 await self._places.acquire()
-                tasks.add(asyncio.create_task(self._one(id_, line)))
+                tasks.add(task := asyncio.create_task(self._one(id_, line)))
+                task.add_done_callback(lambda _: self._places.release())  # also when it is cancelled before it has begun
                 for task in [task for task in tasks if task.done()]:
                     tasks.remove(task)
                     task.result()  # an answer that could not be written ends the batch
@@ -112,10 +115,7 @@ class BatchRunner:
         self._set(id_, (await asyncio.to_thread(self._store.finish, self._current[id_])).now("completed"))
 
     async def _one(self, id_: str, line: Line) -> None:
-        try:
-            status, body = await self._answer(self._current[id_].endpoint, line)
-        finally:
-            self._places.release()
+        status, body = await self._answer(self._current[id_].endpoint, line)
         failed = status != 200
         response = {"status_code": status, "request_id": "", "body": body}
         self._store.answer(

@@ -165,12 +165,12 @@ class BatchStore:
             if not file.exists():
                 continue
             data = file.read_bytes()
-            lines = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n") and _custom_id(line) is not None]
-            if len(whole := b"".join(lines)) != len(data):
+            answers = [(line, _custom_id(line)) for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
+            if len(whole := b"".join(line for line, id_ in answers if id_ is not None)) != len(data):
                 with self._open(partial := file.with_suffix(".tmp"), "wb") as mended:
                     mended.write(whole)
                 partial.replace(file)
-            found.update({str(_custom_id(line)): good for line in lines})
+            found.update({id_: good for _, id_ in answers if id_ is not None})
         return found
 
     def answer(self, batch: Batch, line: dict[str, Any], *, failed: bool) -> None:

@@ -25,10 +25,10 @@ def candidates(asked: Sequence[Generate], n: int) -> tuple[Generate, ...]:
 
 
 def candidates_of_a_hole(asked: Sequence[Generate], n: int, temperature: float | None) -> tuple[Generate, ...]:
-    """The same where each of `asked` is to fill a hole. temperature: the one that the client asked for; None: see `hole_sampling`."""
+    """The same where each of `asked` is to fill a hole. temperature: the client's, which they have; None: see `hole_sampling`."""
     found = candidates(asked, n)
     if temperature is not None:
-        return tuple(replace(request, sampling=replace(request.sampling, temperature=temperature)) for request in found)
+        return found
     return tuple(replace(request, sampling=hole_sampling(request.sampling, request.index)) for request in found)
 
 

@@ -36,11 +36,13 @@ TEXT_OR_PARTS = {
         },
     ]
 }
-TEXT = {"type": "string"}  # an empty one is fine in front of a suffix
+TEXT = {"type": "string", "minLength": 1}
 IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 TEXTS = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
-STRINGS = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 TEXT_OR_TOKENS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS, "minItems": 1}]}
+STRINGS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+BEFORE_A_HOLE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}  # an empty one is fine there
+PROMPTS = {"anyOf": [*BEFORE_A_HOLE["anyOf"], *TEXT_OR_TOKENS["anyOf"][-2:]]}
 
 Tokens = list[int]
 
@@ -199,7 +201,7 @@ class CompletionBody(Sampled):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["prompt"]}, {"required": ["segments"]}]})
 
-    prompt: Texts = Field(default_factory=list)
+    prompt: Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(PROMPTS)] = Field(default_factory=list)
     suffix: str | None = None
     segments: Segments | None = None
     language: str = ""
@@ -232,7 +234,7 @@ class FillBody(CompletionBody):
 
     model_config = ConfigDict(json_schema_extra={"required": ["prompt"]})
 
-    prompt: Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXTS)]
+    prompt: Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(BEFORE_A_HOLE)]
     suffix: str | None = ""
     segments: SkipJsonSchema[Segments | None] = None
 

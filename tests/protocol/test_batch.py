@@ -178,7 +178,7 @@ async def test_a_batch_whose_answers_cannot_be_written_fails_and_says_why(script
 
 
 async def test_a_damaged_answer_is_asked_for_again_after_a_restart(script: Any) -> None:
-    script(rules=[{"contains": "slow", "text": "word " * 400, "token_ms": 50}], default="x")
+    script(rules=[{"contains": "quick", "text": "x"}], default="y" * 400, token_ms=50)
     async with front() as f:
         batch = await begin(f, line("quick"), line("slow"))
         await until(f, batch.id, lambda b: b.request_counts.completed == 1)
