@@ -16,6 +16,7 @@ import llguidance.numpy
 import numpy as np
 from cachetools import LRUCache
 
+from qwencoder_lsp.engine.closing import Closing, Exits
 from qwencoder_lsp.engine.healing import BYTE_PREFIX, PrefixMatcher, VocabularyIndex
 from qwencoder_lsp.engine.protocol import Constraint
 from qwencoder_lsp.engine.sampler import Logits
@@ -48,6 +49,10 @@ class Matcher:
             raise RequestError(f"The {constraint.kind} cannot be used: {self._error()}", "Simplify it.")
         self._bits = np.zeros((n_vocab + 31) // 32, np.int32)
         self.done = False
+
+    def closing(self, exits: Exits) -> Closing:
+        """What brings this answer to its end before its limit."""
+        return Closing(self._matcher, exits)
 
     def fresh(self) -> Matcher:
         """One for another answer under the same constraint. This one must not have accepted anything yet."""
@@ -117,7 +122,10 @@ def grammar(constraint: Constraint) -> str:
 
 
 def _without_layout(schema: str) -> str:
-    """The schema without a white space pattern of its own, which llguidance lets win over JSON_LAYOUT."""
+    """The schema without a white space pattern of its own, which llguidance lets win over JSON_LAYOUT; true as the object that it stands for, because
+    options need one."""
+    if schema == "true":
+        return "{}"
     if "whitespace_pattern" not in schema:
         return schema
     read = json.loads(schema)
@@ -152,7 +160,7 @@ class ConstraintCompiler:
         """make_tokenizer: llguidance's LLTokenizer. pieces: the bytes of every token, empty for control tokens; prefixes need only these."""
         self._n_vocab = n_vocab
         self._on_ready = on_ready
-        self._tokenizer = _Background(make_tokenizer, lambda: None)  # whoever waits for it waits for a constraint
+        self._exits = _Background(lambda: Exits(make_tokenizer()), lambda: None)  # whoever waits for it waits for a constraint
         self._index = _Background(lambda: VocabularyIndex(pieces()), on_ready)
         self._compiled: LRUCache[Constraint, _Background[Matcher]] = LRUCache(COMPILED)
 
@@ -160,7 +168,7 @@ class ConstraintCompiler:
         """Whether `matcher(constraint)` may be called. The first look starts what has to be built: 0.4 s for a prefix, up to 2 s for the others."""
         if constraint.kind in BYTE_PREFIX:
             return self._index.ready
-        self._tokenizer.start()  # here, where there is one thread, and not in those of several constraints
+        self._exits.start()  # here, where there is one thread, and not in those of several constraints
         return self._compiling(constraint).ready
 
     def matcher(self, constraint: Constraint) -> Matcher | PrefixMatcher:
@@ -172,15 +180,20 @@ class ConstraintCompiler:
         except _BuildError as error:
             raise EngineFailed(f"Constrained answers do not work with this model: {error}", "Take another model for review and fixes.") from error
 
+    def closing(self, constraint: Constraint, matcher: Matcher | PrefixMatcher) -> Closing | None:
+        """What brings the answer that `matcher` follows to its end before its limit: for JSON, which is of no use cut off."""
+        return matcher.closing(self._exits.get()) if isinstance(matcher, Matcher) and constraint.kind == "json_schema" else None
+
     def close(self) -> None:
         """Wait for what is being built, since it reads the model's vocabulary, and free it: 50 MB that no collector of Python's sees."""
-        for part in (*self._compiled.values(), self._tokenizer, self._index):
+        parts: list[_Background[Any]] = [*self._compiled.values(), self._exits, self._index]
+        for part in parts:
             part.close()
         self._compiled.clear()
 
     def _compiling(self, constraint: Constraint) -> _Background[Matcher]:
         if constraint not in self._compiled:
-            self._compiled[constraint] = _Background(lambda: Matcher(self._tokenizer.get(), constraint, self._n_vocab), self._on_ready)
+            self._compiled[constraint] = _Background(lambda: Matcher(self._exits.get().tokenizer, constraint, self._n_vocab), self._on_ready)
         return self._compiled[constraint]
 
 

@@ -6,12 +6,14 @@ import codecs
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from qwencoder_lsp.engine.adapters import AdapterSet
+from qwencoder_lsp.engine.closing import Closing
 from qwencoder_lsp.engine.drafter import Drafter
 from qwencoder_lsp.engine.healing import BYTE_PREFIX
 from qwencoder_lsp.engine.kvpool import Sequence, common
@@ -23,7 +25,7 @@ Ids = npt.NDArray[np.int32]
 Judge = Callable[[int, int], None]  # is told how many tokens of a draft were evaluated, and how many of them were right
 LEAST_END = -12.0  # a less probable end is none
 NOTHING = -4.0  # an answer without text must be as probable, even where the suffix would follow
-WHOLE = ("length", "stop_token", "constraint")  # the other reasons cut the text; what was held back is not part of it
+WHOLE = ("length", "stop_token", "constraint", "closed")  # the other reasons cut the text; what was held back is not part of it
 
 
 class Guide(Filter, Protocol):
@@ -57,6 +59,7 @@ class Job:
         self.lane = request.lane
         self.root = b""  # what the KV in its sequence was made under
         self.guide: Guide | None = None
+        self.closing: Closing | None = None
         self.output: list[int] = []
         self.scores: list[float] = []
         self._score_top: list[tuple[tuple[int, float], ...]] = []
@@ -266,6 +269,8 @@ class Job:
                 pick = Pick(draft[kept], logprob_of(logits(kept), draft[kept]) if self._logprobs else 0.0)
             else:
                 pick = self._sampler.pick(logits(kept), guide)
+            if self.closing and guide and pick.token not in self.request.stop_tokens:
+                pick = self._closing(self.closing, pick, logits(kept))
             self._first = self._first or now_ms()
             if pick.end > LEAST_END and not self._hidden:
                 self._cuts.append((self._length, round(pick.end, 2)))
@@ -298,10 +303,18 @@ class Job:
             return 0, reason
         return self._follow(rest, logits)
 
+    def _closing(self, closing: Closing, pick: Pick, logits: Logits) -> Pick:
+        """`pick`, or what brings the answer to its end within what is left of it."""
+        token = closing.choose(pick.token, self.request.max_tokens - len(self.output))
+        if token == pick.token:
+            return pick
+        return replace(pick, token=token, logprob=logprob_of(logits, token) if self._logprobs else 0.0)
+
     def _take(self, pick: Pick) -> str:
         """The token was chosen; why the request is over, or ""."""
+        closed = self.closing is not None and self.closing.early
         if pick.token in self.request.stop_tokens:
-            return "stop_token"
+            return "closed" if closed else "stop_token"
         self._sampler.accept(pick.token)
         constrained = self.guide is not None and not self.guide.done
         if constrained and self.guide:
@@ -319,7 +332,7 @@ class Job:
         if reason:
             return reason
         if constrained and self.guide and self.guide.done and self.request.constraint and self.request.constraint.kind not in BYTE_PREFIX:
-            return "constraint"
+            return "closed" if closed else "constraint"
         return "length" if len(self.output) >= self.request.max_tokens else ""
 
     def _visible(self, text: str) -> str:

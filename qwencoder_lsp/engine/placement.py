@@ -53,7 +53,8 @@ class Placement:
             return True
         if not lanes.constraints.ready_for(constraint):
             return False
-        job.guide = lanes.constraints.matcher(constraint)
+        job.guide = matcher = lanes.constraints.matcher(constraint)
+        job.closing = lanes.constraints.closing(constraint, matcher)
         return True
 
     def _lane_for(self, lanes: Lanes, job: Job) -> Lane:

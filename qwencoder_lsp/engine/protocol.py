@@ -206,8 +206,8 @@ class Chunk:
 class Done:
     """The end of request `id`.
 
-    reason: "stop_token", "stop_string", "lines", "indent", "time", "repetition", "length", "constraint", "suffix", "deadline", "scored",
-    "cancelled" or "superseded".
+    reason: "stop_token", "stop_string", "lines", "indent", "time", "repetition", "length", "constraint", "closed" (brought to the end of its
+    constraint because max_tokens came near), "suffix", "deadline", "scored", "cancelled" or "superseded".
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
     broken off for something more urgent. evaluated: rows computed for this request, wrong guesses included.

@@ -20,6 +20,7 @@ STOP_TYPES = {
     "stop_string": "word",
     "stop_token": "eos",
     "constraint": "eos",
+    "closed": "limit",
 }
 
 

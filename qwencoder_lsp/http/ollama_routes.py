@@ -148,10 +148,14 @@ async def _lines(service: Service, body: Answered, asked: Asked, said: Said) -> 
                         elif text:
                             yield {**_head(plan.model), **said(text), "done": False}
                     else:
-                        last, reason = {"message": spoken.finish(kept)} if spoken else said(kept), finish_reason(answer)
+                        last, reason = {"message": spoken.finish(kept)} if spoken else said(kept), _reason(answer)
                         account = _account(answer, (time.perf_counter() - start) * 1000, (loaded - start) * 1000)
                         account |= left_out(plan)
                         yield {**_head(plan.model), **last, "done": True, "done_reason": reason, **account}
+
+
+def _reason(done: Done) -> str:
+    return "length" if done.reason == "closed" else finish_reason(done)
 
 
 def _head(model: InstalledModel) -> Dict:

@@ -91,7 +91,9 @@ def _schema(value: Any) -> Any:
 
 Texts = Annotated[list[str | Tokens], BeforeValidator(_texts), WithJsonSchema(TEXT_OR_TOKENS)]
 Strings = Annotated[list[str], BeforeValidator(_strings), WithJsonSchema(STRINGS)]
-Schema = Annotated[dict[str, Any], BeforeValidator(_schema), WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]})]
+AnySchema = dict[str, Any] | bool  # JSON Schema 2020-12, section 4.3.2: true takes everything, false nothing
+SCHEMA = {"anyOf": [{"type": "object"}, {"type": "boolean"}, {"type": "string"}]}
+Schema = Annotated[AnySchema, BeforeValidator(_schema), WithJsonSchema(SCHEMA)]
 Truncation = Literal["error", "middle", "auto"]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
@@ -116,7 +118,7 @@ class StreamOptions(Body):
 class JsonSchema(Body):
     """The named schema of a response_format."""
 
-    schema_: dict[str, Any] = Field(alias="schema")
+    schema_: AnySchema = Field(alias="schema")
 
 
 class ResponseFormat(Body):
@@ -124,10 +126,10 @@ class ResponseFormat(Body):
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchema | None = None
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    schema_: AnySchema | None = Field(None, alias="schema")
 
     @property
-    def wanted(self) -> dict[str, Any] | None:
+    def wanted(self) -> AnySchema | None:
         """The schema that the answer must obey, where one is given."""
         if self.type == "text":
             return None

@@ -64,7 +64,7 @@ class TextShape:
         return self._choice(index, chunk.text, None if self._logprobs is None else self._table(index, (chunk,)), None)
 
     def final(self, index: int, done: Done) -> Dict:
-        return self._choice(index, "", None, finish_reason(done))
+        return self._choice(index, "", None, finish_reason(done)) | closed(done)
 
     def whole(self, index: int, chunks: Sequence[Chunk], done: Done) -> Dict:
         text = (self._echoes[index] if self._echoes else "") + "".join(chunk.text for chunk in chunks)
@@ -74,7 +74,7 @@ class TextShape:
             table = {name: written[name] if read[name] is None else read[name] + written[name] for name in read}
         elif self._logprobs is not None:
             table = self._table(index, chunks)
-        return self._choice(index, text, table, finish_reason(done))
+        return self._choice(index, text, table, finish_reason(done)) | closed(done)
 
     def _choice(self, index: int, text: str, logprobs: Dict | None, reason: str | None) -> Dict:
         return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": reason}
@@ -137,7 +137,7 @@ class ChatShape:
 
     def final(self, index: int, done: Done) -> Dict:
         if self._tools is None:
-            return self._delta(index, {}, None, finish_reason(done))
+            return self._delta(index, {}, None, finish_reason(done)) | closed(done)
         delta, reason = self._stream(index, self._tools).finish()
         return self._delta(index, delta, None, finish_reason(done) if finish_reason(done) == "length" else reason)
 
@@ -147,7 +147,7 @@ class ChatShape:
         if self._tools:
             message, called = whole_message(text, self._tools)
             reason = reason if reason == "length" else called
-        return {"index": index, "message": message, "logprobs": self._table(chunks), "finish_reason": reason}
+        return {"index": index, "message": message, "logprobs": self._table(chunks), "finish_reason": reason, **closed(done)}
 
     def _stream(self, index: int, tools: Toolbox) -> CallStream:
         if index not in self._calls:
@@ -193,6 +193,11 @@ def spelled(data: bytes) -> str:
 def finish_reason(done: Done) -> str:
     """OpenAI knows two ends of a text. Where nothing was to be generated, the length was the reason."""
     return "length" if done.reason in ("length", "scored") else "stop"
+
+
+def closed(done: Done) -> Dict:
+    """Our own word for an answer that satisfies its schema only because it was brought to its end before max_tokens: a choice says `closed_early`."""
+    return {"closed_early": True} if done.reason == "closed" else {}
 
 
 def usage(prompts: Sequence[Done], every: Sequence[Done]) -> Dict:

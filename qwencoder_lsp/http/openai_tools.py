@@ -88,7 +88,7 @@ def toolbox(body: ChatBody) -> Toolbox | None:
     return Toolbox(tools, field, checks, named or choice == "required", body.parallel_tool_calls and not legacy and not named, legacy)
 
 
-async def check_schemas(schemas: Mapping[str, dict[str, Any]]) -> None:
+async def check_schemas(schemas: Mapping[str, dict[str, Any] | bool]) -> None:
     """Raise FieldError for the first field whose JSON schema answers cannot be generated under; the message names the keyword. In a thread: a large
     schema takes a while."""
     for field, schema in schemas.items():

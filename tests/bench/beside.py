@@ -1,7 +1,8 @@
 """`python -m tests.bench beside`: what a keystroke takes while other things go on in the same workspace.
 
 The language server over stdio with the real model; each key is a change and an automatic request, answered before the next one. Blocks of keys in
-turn: nothing else, a branch is switched in which 5,000 files differ, the repository is reviewed from the command line.
+turn: nothing else, a branch is switched in which 5,000 files differ, the repository is reviewed from the command line, the service that runs on the
+same model is beset by hostile clients (tests/protocol/hostile.py).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from qwencoder_lsp.gateway.find import connect
 from qwencoder_lsp.models.store import resolve
 from qwencoder_lsp.settings import load
@@ -33,7 +36,7 @@ MODEL = "qwencoder-0.5b"
 FILES, PER_FOLDER = 5000, 100
 KEYS, ROUNDS = 120, 4
 GAP_S = 0.1
-BARS = {"changes": 1.15, "review": 1.3}
+BARS = {"changes": 1.15, "review": 1.3, "hostile": 1.3}
 WITHOUT_MODEL_S = 0.02  # what is answered sooner was known already
 ASKED = (25, 50, 75)  # percentiles of the others: the last of all keys may only show for how long an answer may be
 BRANCHES = ("main", "feature")
@@ -64,13 +67,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=MODEL, help="a catalogue name or a GGUF file")
     parser.add_argument("--files", type=int, default=FILES, help="in the workspace; all of them change")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each kind of block, {KEYS} keys each")
+    parser.add_argument("--kinds", default=",".join(BARS), help="of blocks beside the quiet ones: some of %(default)s")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
 
 
 def main(options: argparse.Namespace) -> int:
     """0 when every key was answered."""
     with own_home() as home, tempfile.TemporaryDirectory(prefix="qc-") as folder:
-        times = to_its_end(_measure(home, Path(folder).resolve(), resolve(options.model).path, options.files, options.rounds))
+        kinds = [kind for kind in BARS if kind in options.kinds.split(",")]
+        times = to_its_end(_measure(home, Path(folder).resolve(), resolve(options.model).path, options.files, options.rounds, kinds))
     report = Report(f"keystrokes beside other work, {resolve(options.model).path.name}, {options.files} files")
     found: dict[str, Any] = {}
     for kind, taken in times.items():
@@ -82,17 +87,17 @@ def main(options: argparse.Namespace) -> int:
         for p in ASKED:
             report.add(f"{kind}, where the model is asked, {p} %", found[kind].get(f"asked_p{p}_ms", 0.0), "ms", len(asked))
         report.add(f"{kind}, 95th percentile", found[kind]["p95_ms"], "ms", len(taken))
-    for kind, bar in BARS.items():
+    for kind in kinds:
         found[kind]["ratio"] = found[kind]["p95_ms"] / found["quiet"]["p95_ms"]
-        report.add(f"{kind} over quiet, 95th percentile", found[kind]["ratio"], "", found[kind]["n"], bar, "max")
+        report.add(f"{kind} over quiet, 95th percentile", found[kind]["ratio"], "", found[kind]["n"], BARS[kind], "max")
     print(report.table())
     if options.json:
         options.json.write_text(json.dumps({"beside": found}, indent=1) + "\n", "utf-8")
     return 0
 
 
-async def _measure(home: Path, root: Path, model: Path, files: int, rounds: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {"quiet": [], "changes": [], "review": []}
+async def _measure(home: Path, root: Path, model: Path, files: int, rounds: int, kinds: list[str]) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {"quiet": [], **{kind: [] for kind in kinds}}
     paths = _fill(root, files)
     editor = await Editor.start(home, model, home / "stderr", root)
     os.environ["QWENCODER_HOME"] = str(home)
@@ -103,11 +108,15 @@ async def _measure(home: Path, root: Path, model: Path, files: int, rounds: int)
         await hands.block()  # what is loaded at first
         for number in range(rounds):
             times["quiet"] += await hands.block()
-            async with _changes(editor, root, paths, BRANCHES[number % 2]):
-                times["changes"] += await hands.block()
-            await _indexed(editor)
-            async with _review(home, model, root):
-                times["review"] += await hands.block()
+            beside = {
+                "changes": _changes(editor, root, paths, BRANCHES[number % 2]),
+                "review": _review(home, model, root),
+                "hostile": _hostile(home, model),
+            }
+            for kind in kinds:
+                async with beside[kind]:
+                    times[kind] += await hands.block()
+                await _indexed(editor)
             print({kind: len(taken) for kind, taken in times.items()}, file=sys.stderr, flush=True)
         return times
     finally:
@@ -198,6 +207,29 @@ async def _review(home: Path, model: Path, root: Path) -> AsyncIterator[None]:
     finally:
         process.send_signal(signal.SIGINT)
         await process.communicate()
+
+
+@asynccontextmanager
+async def _hostile(home: Path, model: Path) -> AsyncIterator[None]:
+    """The service on the same model is beset."""
+    env = clean_environment() | {"QWENCODER_HOME": str(home), "QWENCODER_MODEL": str(model)}
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "qwencoder_lsp.cli", "serve", "--port", "0", env=env, stdout=asyncio.subprocess.PIPE
+    )
+    assert service.stdout
+    url = httpx2.URL((await service.stdout.readline()).decode().split()[2])
+    clients = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.protocol.hostile", url.host, str(url.port), env=env, stdout=asyncio.subprocess.PIPE
+    )
+    assert clients.stdout
+    assert await clients.stdout.readline(), "the hostile clients have ended"
+    try:
+        yield
+        assert clients.returncode is None, "the hostile clients ended before the keys were typed"
+    finally:
+        for process in (clients, service):
+            process.terminate()
+            await process.communicate()
 
 
 async def _indexed(editor: Editor) -> None:

@@ -145,6 +145,18 @@ async def test_a_schema_is_obeyed(engine: EngineProcess, vocabulary: Vocabulary)
     assert person["age"] in range(121)
 
 
+@pytest.mark.parametrize("limit", [12, 40])
+async def test_json_is_closed_before_its_limit_also_where_guesses_are_made(engine: EngineProcess, vocabulary: Vocabulary, limit: int) -> None:
+    item = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+    schema = {"type": "array", "items": item}
+    question = "<|im_start|>user\nCount from 1 to 100 as JSON objects.<|im_end|>\n<|im_start|>assistant\n"
+    request = Generate(0, tuple(vocabulary.tokenize_markup(question)), limit, constraint=Constraint("json_schema", json.dumps(schema)))
+    text, done, _ = await run(engine, request)
+    assert done.reason == "closed"
+    assert limit / 2 < done.generated_tokens <= limit, "only the end is ours"
+    assert all(set(item) == {"n"} for item in json.loads(text))
+
+
 async def test_choice_regex_and_prefix_are_obeyed(engine: EngineProcess, vocabulary: Vocabulary) -> None:
     choice = await run(engine, prompt(vocabulary, "The sky is", constraint=Constraint("choice", '["purple", "green"]')))
     assert choice[0] in ("purple", "green")

@@ -75,6 +75,20 @@ async def test_a_schema_is_obeyed_in_a_chat(f: Front) -> None:
     assert "regex" in wrong.json()["error"]["message"]
 
 
+async def test_json_that_would_be_cut_off_is_brought_to_a_valid_end_and_says_so(f: Front) -> None:
+    schema = {"type": "object", "properties": {"story": {"type": "string"}}, "required": ["story"], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "story", "schema": schema}}
+    body = {"messages": [{"role": "user", "content": "Tell a long story of a dragon."}], "response_format": form, "max_tokens": 24}
+    whole = (await f.http.post("/v1/chat/completions", json=body)).json()
+    streamed = (await f.http.post("/v1/chat/completions", json={**body, "stream": True})).text
+    infill = (await f.http.post("/completion", json={"prompt": "A long story as JSON: ", "n_predict": 24, "json_schema": schema})).json()
+    assert len(json.loads(whole["choices"][0]["message"]["content"])["story"]) > 20
+    assert (whole["choices"][0]["finish_reason"], whole["choices"][0]["closed_early"]) == ("stop", True)
+    assert whole["usage"]["completion_tokens"] <= 24
+    assert '"closed_early":true' in streamed.replace(" ", "")
+    assert (set(json.loads(infill["content"])), infill["stop_type"]) == ({"story"}, "limit")
+
+
 async def test_the_score_of_a_text_is_what_the_model_gives_it_when_it_writes_it(f: Front) -> None:
     written = (await complete(f, ADD, logprobs=3)).choices[0]
     scored = (await complete(f, ADD + written.text, logprobs=0, echo=True, max_tokens=0)).choices[0]

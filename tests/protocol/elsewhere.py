@@ -28,7 +28,7 @@ def served(env: dict[str, str]) -> Iterator[str]:
 
 
 def member(home: Path, url: str, via: str) -> dict[str, str]:
-    """The environment of somebody with a home of their own who uses that gateway: via "team" as their own one, via "remote" as an engine."""
+    """The environment of somebody with a home of their own who uses that gateway: via "team" as their own one, otherwise as an engine."""
     home.mkdir(exist_ok=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWENCODER_")}
     env |= {"QWENCODER_HOME": str(home), "QWENCODER_COMPLETION_DEBOUNCE_MS": "0"}

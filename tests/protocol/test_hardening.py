@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,9 +14,8 @@ import psutil
 
 from tests.protocol.fronts import Front, front
 from tests.protocol.gateways import collect, fill
+from tests.protocol.hostile import BODIES, IDLE, allow_many_connections, oversized, post, status
 
-JSON = b"Content-Type: application/json\r\n"
-IDLE = 1000
 STREAMS = 500
 FLAT = 24 << 20  # bytes that the gateway's memory may differ by between its state after a fifth of the streams and after all of them
 
@@ -50,31 +48,15 @@ async def connected(f: Front) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return await asyncio.open_connection(f.http.base_url.host, f.http.base_url.port)
 
 
-async def status(f: Front, *parts: bytes) -> int:
+async def refusal(f: Front, *parts: bytes) -> int:
     """The status that the service answers to these bytes; 0 when it closes the connection instead."""
-    reader, writer = await connected(f)
-    try:
-        with contextlib.suppress(ConnectionError):
-            for part in parts:
-                writer.write(part)
-                await writer.drain()
-        with contextlib.suppress(ConnectionError):
-            line = await asyncio.wait_for(reader.readline(), 60)
-            return int(line.split()[1]) if line else 0
-        return 0
-    finally:
-        writer.close()
-
-
-def post(body: bytes, path: bytes = b"/v1/completions") -> bytes:
-    return b"POST %b HTTP/1.1\r\nHost: localhost\r\n%bContent-Length: %d\r\n\r\n%b" % (path, JSON, len(body), body)
+    assert f.http.base_url.port
+    return await status(f.http.base_url.host, f.http.base_url.port, *parts)
 
 
 async def test_a_thousand_idle_connections_disturb_nobody(script: Any) -> None:
     script(default="1")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < 2 * IDLE:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * IDLE), hard))
+    allow_many_connections()
     async with front() as f, typing_on(f):
         open_ = [await connected(f) for _ in range(IDLE)]
         assert (await f.client.completions.create(model="auto", prompt="x")).choices[0].text == "1"
@@ -86,27 +68,12 @@ async def test_large_malformed_and_deep_requests_are_refused(script: Any) -> Non
     script(default="1")
     refused = {0, 400, 413, 431}
     async with front() as f, typing_on(f):
-        assert await status(f, post(b" " * (64 << 20))) in refused, "a body of 64 MB"
-        endless = (b"%x\r\n%b\r\n" % (1 << 20, b" " * (1 << 20)) for _ in range(64))
-        chunked = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n" + JSON + b"Transfer-Encoding: chunked\r\n\r\n"
-        assert await status(f, chunked, *endless) in refused, "the same in chunks"
-        assert await status(f, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * (1 << 20) + b"\r\n\r\n") in refused, "a header of 1 MB"
-        assert await status(f, b"GET /" + b"x" * (1 << 20) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") in refused, "a path of 1 MB"
-        assert await status(f, b"\x16\x03\x01\x02\x00 this is no HTTP\r\n\r\n") in refused
-        for body in (
-            b'{"prompt": "\xff\xfe"}',
-            b'{"prompt": "\xc0\x80 \xf5"}',
-            b'{"prompt":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
-            b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
-            b"[" * 1_000_000,
-            b'{"prompt": "x", "max_tokens": 1e999}',
-            b'{"prompt": "x", "max_tokens": ' + b"9" * 5000 + b"}",
-            b'{"prompt": "x"',
-            b"",
-        ):
+        for what, parts in oversized().items():
+            assert await refusal(f, *parts) in refused, what
+        for body in BODIES:
             for path in (b"/v1/completions", b"/v1/chat/completions", b"/infill", b"/api/generate", b"/models/download"):
                 fine = not body or (path == b"/api/generate" and b"max_tokens" in body)  # which Ollama does not know
-                assert await status(f, post(body, path)) in ({200, 400} if fine else {400}), (path, body[:40])
+                assert await refusal(f, post(body, path)) in ({200, 400} if fine else {400}), (path, body[:40])
         assert (await f.http.get("/health")).status_code == 200
 
 

@@ -35,6 +35,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("/v1/completions", {"prompt": "x", "grammar": "root ::= x"}, "grammar"),
     ("/v1/completions", {"prompt": "x", "json_schema": {}, "regex": "a"}, "json_schema"),
     ("/v1/completions", {"prompt": "x", "json_schema": {"type": 1}}, "json_schema"),
+    ("/v1/completions", {"prompt": "x", "json_schema": False}, "json_schema"),
     ("/v1/completions", {"prompt": "x", "response_format": {"type": "json_object", "schema": {"type": 1}}}, "response_format.schema"),
     ("/v1/chat/completions", {"messages": HELLO, "grammar": "root ::= x"}, "grammar"),
     ("/v1/chat/completions", {"messages": HELLO, "guided_json": "{"}, "guided_json"),

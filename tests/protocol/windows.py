@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.protocol.dictated import dictated
 from tests.protocol.elsewhere import member, served
 from tests.protocol.gateways import alive, wait
 from tests.protocol.rawclient import COMMAND, RawClient
 
 URI = "file:///srv/project/example.py"
 INVOKED, AUTOMATIC = 1, 2
-VIA = os.environ.get("QWENCODER_TEST_VIA", "")  # "team" or "remote": the same tests with the model on another machine
+VIA = os.environ.get("QWENCODER_TEST_VIA", "")  # the same tests with the model elsewhere: behind a "team" gateway or a "remote" one, "llama-server"
 
 
 class Window(RawClient):
@@ -79,7 +80,8 @@ def window(
         if VIA and script is not None:
             team = home / "team"
             team.mkdir()
-            url = stack.enter_context(served(environment(team, script, env)))
+            model = environment(team, script, env)
+            url = stack.enter_context(dictated(model) if VIA == "llama-server" else served(model))
             stack.callback(end_gateway, team)
             own = {**member(home, url, VIA), **(env or {})}
         client = Window(own, command, stderr)
