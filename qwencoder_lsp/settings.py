@@ -66,7 +66,7 @@ class Completion(_Section):
     eagerness: str = Field(
         "balanced",
         pattern="^(quiet|balanced|eager)$",
-        description="How sure the model must be before something is shown: quiet, balanced or eager.",
+        description="How sure the model must be before something is shown, and of each further line of it: quiet, balanced or eager.",
         json_schema_extra=PROJECT,
     )
     languages_off: tuple[str, ...] = Field((), description="LSP language ids without completion.", json_schema_extra=PROJECT)

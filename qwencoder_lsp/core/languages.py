@@ -15,7 +15,8 @@ from pathlib import PurePath
 class Language:
     """One language. name: Qwen's. ids: what editors call it, the usual one first. files: suffixes (".py") and whole names ("Makefile").
 
-    line: what begins a comment up to the end of the line; block: what begins and ends a longer one. offside: whether indentation ends a block.
+    line: what begins a comment up to the end of the line; block: what begins and ends a longer one.
+    offside: whether indentation ends a block. prose: whether it is text for people.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Language:
     line: tuple[str, ...] = ()
     block: tuple[tuple[str, str], ...] = ()
     offside: bool = False
+    prose: bool = False
 
 
 _C = (("/*", "*/"),)
@@ -31,8 +33,10 @@ _ML = (("(*", "*)"),)
 _XML = (("<!--", "-->"),)
 
 
-def _row(name: str, ids: str, files: str, line: str = "", block: tuple[tuple[str, str], ...] = (), *, offside: bool = False) -> Language:
-    return Language(name, tuple(ids.split()), tuple(files.split()), tuple(line.split()), block, offside)
+def _row(
+    name: str, ids: str, files: str, line: str = "", block: tuple[tuple[str, str], ...] = (), *, offside: bool = False, prose: bool = False
+) -> Language:
+    return Language(name, tuple(ids.split()), tuple(files.split()), tuple(line.split()), block, offside, prose)
 
 
 LANGUAGES = (
@@ -84,7 +88,7 @@ LANGUAGES = (
     _row("lua", "lua luau", ".lua", "--", (("--[[", "]]"),)),
     _row("makefile", "makefile make", ".mk .mak Makefile makefile GNUmakefile", "#"),
     _row("maple", "maple", ".mpl", "#", _ML),
-    _row("markdown", "markdown", ".md .markdown", "", _XML),
+    _row("markdown", "markdown", ".md .markdown", "", _XML, prose=True),
     _row("mathematica", "mathematica wolfram", ".wl .wls", "", _ML),
     _row("matlab", "matlab octave", ".m", "%", (("%{", "%}"),)),
     _row("objective-c++", "objective-cpp objective-c objcpp objc", ".mm", "//", _C),
@@ -98,8 +102,8 @@ LANGUAGES = (
     _row("python", "python", ".py .pyi .pyw", "#", offside=True),
     _row("r", "r", ".r .R", "#"),
     _row("racket", "racket", ".rkt", ";", (("#|", "|#"),)),
-    _row("restructuredtext", "restructuredtext rst", ".rst", ""),
-    _row("rmarkdown", "rmd rmarkdown", ".Rmd .rmd", "", _XML),
+    _row("restructuredtext", "restructuredtext rst", ".rst", "", prose=True),
+    _row("rmarkdown", "rmd rmarkdown", ".Rmd .rmd", "", _XML, prose=True),
     _row("ruby", "ruby", ".rb .rake .gemspec Rakefile Gemfile", "#", (("=begin", "=end"),)),
     _row("rust", "rust", ".rs", "//", _C),
     _row("sas", "sas", ".sas", "*", _C),
@@ -117,7 +121,7 @@ LANGUAGES = (
     _row("systemverilog", "systemverilog", ".sv .svh", "//", _C),
     _row("tcl", "tcl", ".tcl", "#"),
     _row("tcsh", "tcsh csh", ".tcsh .csh", "#"),
-    _row("tex", "latex tex plaintex bibtex", ".tex .sty .cls .bib", "%"),
+    _row("tex", "latex tex plaintex bibtex", ".tex .sty .cls .bib", "%", prose=True),
     _row("thrift", "thrift", ".thrift", "// #", _C),
     _row("typescript", "typescript typescriptreact", ".ts .mts .cts .tsx", "//", _C),
     _row("verilog", "verilog", ".v .vh", "//", _C),

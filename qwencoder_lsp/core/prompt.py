@@ -51,6 +51,9 @@ class Stops:
     max_lines: stop at the end of that line; 1 means the rest of the current line. Blank lines before the first text do not count.
     indent: after the first newline, stop before a non-blank line indented by less than this many columns.
     after_newline_ms: once a line is complete, stop at the next line end after this much time since the first token.
+    line_nats: once a line is complete, stop at the end of the last complete one when what follows the first has become less probable than this (its
+    log-probability is below minus this many nats).
+    word_nats: stop at the end of the last complete word when the answer has become less probable than this.
     repetition: stop when the answer only repeats itself.
     tab: a tab counts to the next column that this divides; with 1, `indent` counts characters.
     """
@@ -61,6 +64,8 @@ class Stops:
     after_newline_ms: int | None = None
     repetition: bool = False
     tab: int = TAB
+    line_nats: float | None = None
+    word_nats: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

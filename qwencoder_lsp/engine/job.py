@@ -25,6 +25,7 @@ Ids = npt.NDArray[np.int32]
 Judge = Callable[[int, int], None]  # is told how many tokens of a draft were evaluated, and how many of them were right
 LEAST_END = -12.0  # a less probable end is none
 NOTHING = -4.0  # an answer without text must be as probable, even where the suffix would follow
+UNSURE = ("unsure_line", "unsure_word")
 WHOLE = ("length", "stop_token", "constraint", "closed")  # the other reasons cut the text; what was held back is not part of it
 
 
@@ -237,6 +238,8 @@ class Job:
         if reason in WHOLE:
             text, _ = self._stops.feed(self._decoder.decode(b"", final=True))
             self._text += (text, self._stops.flush())
+        elif reason in ("suffix", "deadline"):
+            self._text.append(self._stops.settle())
         now = now_ms()
         started, first = self._started or now, self._first or now
         done = Done(
@@ -256,6 +259,7 @@ class Job:
             scores=tuple(self.scores),
             top=tuple(self._score_top) if self.request.sampling.top_logprobs else (),
             cuts=tuple(self._cuts),
+            line_ends=tuple(self._stops.line_ends),
             evaluated_tokens=self.evaluated,
             stopping_word=self._stops.word,
         )
@@ -327,8 +331,10 @@ class Job:
         if text or not hidden:  # a token that only spells what was there before is no part of the answer
             self._unsent.append(pick)
         self._length += len(text)
-        text, reason = self._stops.feed(text)
+        text, reason = self._stops.feed(text, pick.logprob)
         self._text.append(text)
+        if reason in UNSURE and self._unsent and self._unsent[-1] is pick:
+            self._unsent.pop()  # its text is no part of the answer
         if reason:
             return reason
         if constrained and self.guide and self.guide.done and self.request.constraint and self.request.constraint.kind not in BYTE_PREFIX:

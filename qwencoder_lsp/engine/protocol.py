@@ -21,7 +21,7 @@ from qwencoder_lsp.core.prompt import Stops
 
 HEADER = struct.Struct(">I")
 MAX_MESSAGE = 64 << 20
-TUPLES = ("tokens", "stop_tokens", "suffix", "inputs", "logprobs", "top", "scores", "cuts", "costs", "vectors", "adapters")
+TUPLES = ("tokens", "stop_tokens", "suffix", "inputs", "logprobs", "top", "scores", "cuts", "line_ends", "costs", "vectors", "adapters")
 
 
 class Priority(IntEnum):
@@ -206,14 +206,15 @@ class Chunk:
 class Done:
     """The end of request `id`.
 
-    reason: "stop_token", "stop_string", "lines", "indent", "time", "repetition", "length", "constraint", "closed" (brought to the end of its
-    constraint because max_tokens came near), "suffix", "deadline", "scored", "cancelled" or "superseded".
+    reason: "stop_token", "stop_string", "lines", "indent", "time", "repetition", "unsure_line", "unsure_word", "length", "constraint", "closed"
+    (brought to the end of its constraint because max_tokens came near), "suffix", "deadline", "scored", "cancelled" or "superseded".
     The times are milliseconds; queue ends when the first prefill step starts. reused: prompt tokens that were in the KV memory, `restored` of
     them from host memory. drafted, accepted: tokens guessed by speculation and those of them that were right. preempted: steps that were
     broken off for something more urgent. evaluated: rows computed for this request, wrong guesses included.
     native_ms: the part of decode_ms spent inside llama_decode. scores: what Generate.score_from asked for; top: for each of them the most
     probable (token, logprob) pairs, as in Chunk. cuts, where there is a suffix:
     (code points of the answer, log-probability that it ended there instead of going on), in front of each token where that is not next to nothing.
+    line_ends: (code points of the answer, log-probability of what stands between the end of its first line and there), where lines with text end.
     held_bytes: what the model's computed prefixes in host memory take now. stopping_word: the stop string, with reason "stop_string".
     """
 
@@ -232,6 +233,7 @@ class Done:
     native_ms: float = 0.0
     scores: tuple[float, ...] = ()
     cuts: tuple[tuple[int, float], ...] = ()
+    line_ends: tuple[tuple[int, float], ...] = ()
     evaluated_tokens: int = 0
     held_bytes: int = 0
     top: tuple[tuple[tuple[int, float], ...], ...] = ()

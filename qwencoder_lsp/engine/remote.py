@@ -135,7 +135,7 @@ class RemoteEngine:
                 async for text, logprobs, ended in pieces:
                     usage.note(ended, logprobs)
                     first = first or time.monotonic()
-                    emit, fired = stops.feed(text)
+                    emit, fired = stops.feed(text, sum(logprobs))
                     pending += logprobs
                     if emit:
                         yield Chunk(request.id, emit, (0,) * len(pending), pending)
@@ -148,7 +148,18 @@ class RemoteEngine:
             yield Chunk(request.id, rest, (0,) * len(pending), pending)
         now = time.monotonic()
         prefill_ms, decode_ms = ((first or now) - start) * 1000, (now - first) * 1000 if first else 0.0
-        yield Done(request.id, reason, usage.prompt, usage.reused, usage.generated, 0.0, prefill_ms, decode_ms, stopping_word=stops.word)
+        yield Done(
+            request.id,
+            reason,
+            usage.prompt,
+            usage.reused,
+            usage.generated,
+            0.0,
+            prefill_ms,
+            decode_ms,
+            line_ends=tuple(stops.line_ends),
+            stopping_word=stops.word,
+        )
 
     async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[tuple[str, tuple[float, ...], dict[str, Any]], None]:
         """(text, log-probabilities, the whole event) as they come. Raises QwencoderError."""

@@ -143,6 +143,7 @@ class ScriptedEngine:
                 decode_ms,
                 scores=(LOGPROB,) * len(scored),
                 top=_top(request, scored),
+                line_ends=tuple(stops.line_ends),
                 stopping_word=stops.word,
             )
         )

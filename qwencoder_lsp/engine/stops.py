@@ -1,7 +1,8 @@
 """Declarative stop rules on a stream of text.
 
 Text goes in as it is generated, in any pieces; out comes what may be shown already and, at the end, which rule stopped it. What is shown does not
-depend on how the text was cut into pieces. Knows nothing of tokens or models. The rules themselves are described at core.prompt.Stops.
+depend on how the text was cut into pieces, but for the rules about log-probabilities, which belong to a piece. Knows nothing of tokens or models.
+The rules themselves are described at core.prompt.Stops.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class StopState:
     """The stop rules of one answer while it is generated. `clock_ms` gives milliseconds from any fixed moment. word: the stop string that fired.
 
     When several rules fire, the one whose trigger is complete first wins; at the same character "stop_string", "lines", "time", in this order.
-    Of several stop strings that end at the same character the longest counts.
+    Of several stop strings that end at the same character the longest counts. line_ends: where lines with text ended so far, as (code points from
+    the start of the answer, log-probability of what stands between the end of the first one and there).
     """
 
     def __init__(self, stops: Stops, clock_ms: Callable[[], float]) -> None:
@@ -29,7 +31,7 @@ class StopState:
         self._clock = clock_ms
         self._first_ms: float | None = None
         self._strings = tuple(sorted((s for s in stops.strings if s), key=len, reverse=True))
-        self._by_line = stops.max_lines is not None or stops.indent is not None or stops.after_newline_ms is not None
+        self._by_line = any(rule is not None for rule in (stops.max_lines, stops.indent, stops.after_newline_ms, stops.line_nats))
         self._held = ""  # came in, but not given out yet
         self._reason: str | None = None
         self.word = ""
@@ -37,16 +39,23 @@ class StopState:
         self._text_seen = False
         self._lines = 0
         self._column: int | None = None  # columns of white space since the last newline; None in the first line and behind a line's first text
+        self.line_ends: list[tuple[int, float]] = []
+        self._given = 0  # code points that were given out
+        self._line_at = 0  # where in `_held` the last line with text ended, once there is one
+        self._line_logprob = self._logprob = 0.0  # of what came behind the first line, and of everything
         self._gap: int | None = None  # where in `_held` the newline, blank lines and indentation before the next text begin
 
-    def feed(self, text: str) -> tuple[str, str | None]:
-        """Take the next piece. Returns the text that may be given out now, and the reason once a rule fired: "stop_string", "lines",
-        "indent", "time" or "repetition". From then on there is nothing more to give out."""
+    def feed(self, text: str, logprob: float = 0.0) -> tuple[str, str | None]:
+        """Take the next piece and its log-probability. Returns the text that may be given out now, and the reason once a rule fired: "stop_string",
+        "lines", "indent", "time", "repetition", "unsure_line" or "unsure_word". From then on there is nothing more to give out."""
         now = self._clock()
         if self._first_ms is None:
             self._first_ms = now
         if self._reason:
             return "", self._reason
+        if unsure := self._unsure(text, logprob):
+            cut, self._reason = unsure
+            return self._release(cut), self._reason
         seen = len(self._held)
         self._held += text
         if self._strings or self._by_line:
@@ -59,11 +68,32 @@ class StopState:
             self._tail = (self._tail + text)[-4 * LONGEST_UNIT :]
             if repeated(self._tail) is not None:
                 self._reason = "repetition"
-        return self._release(self._safe()), self._reason
+                return self.settle(), self._reason
+        return self._release(min(self._safe(), self._sure())), self._reason
 
     def flush(self) -> str:
         """The text still held back, at the end of a generation that no rule stopped; empty when one did."""
         return "" if self._reason else self._release(len(self._held))
+
+    def settle(self) -> str:
+        """The text still held back that only a log-probability could have taken back, where something else ended the answer."""
+        return self._release(self._safe())
+
+    def _unsure(self, text: str, logprob: float) -> tuple[int, str] | None:
+        """Count the log-probability of a piece: where to cut in front of it and the reason, when it makes the answer too improbable."""
+        stops = self._stops
+        self._logprob += logprob
+        if self.line_ends:
+            self._line_logprob += logprob
+            if stops.line_nats is not None and self._line_logprob < -stops.line_nats:
+                return self._line_at, "unsure_line"
+        if stops.word_nats is not None and self._logprob < -stops.word_nats:
+            return len(self._held) if text[:1] in BLANK else self._word_at(), "unsure_word"
+        return None
+
+    def _word_at(self) -> int:
+        """Where in the held text its last complete word ends."""
+        return max(0, *map(self._held.rfind, BLANK))
 
     def _look(self, at: int, elapsed_ms: float) -> tuple[int, str] | None:
         """Apply the rules to the character at `at` of the held text: where to cut and the reason, when one fires."""
@@ -89,6 +119,9 @@ class StopState:
         end = at - 1 if at and self._held[at - 1] == "\r" else at
         if self._text_seen:
             self._lines += 1
+            if self._column is None:
+                self.line_ends.append((self._given + end, self._line_logprob))
+                self._line_at = end
             if stops.max_lines is not None and self._lines >= stops.max_lines:
                 return end, "lines"
             if stops.after_newline_ms is not None and elapsed_ms >= stops.after_newline_ms:
@@ -111,8 +144,19 @@ class StopState:
                     break
         return safe
 
+    def _sure(self) -> int:
+        """How much of the held text no later log-probability can take back."""
+        sure = len(self._held)
+        if self._stops.line_nats is not None and self.line_ends:
+            sure = self._line_at
+        if self._stops.word_nats is not None:
+            sure = min(sure, self._word_at())
+        return sure
+
     def _release(self, size: int) -> str:
         out, self._held = self._held[:size], self._held[size:]
+        self._given += len(out)
+        self._line_at = max(0, self._line_at - size)
         if self._gap is not None:
             self._gap = max(0, self._gap - size)
         return out

@@ -14,7 +14,7 @@ from qwencoder_lsp.gateway.protocol import ChatRequest, End, Event, Piece, Start
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said. reason: why it ended, as in engine.protocol.Done; logprobs: natural logs, one per token; cuts: as there;
+    """What the model said. reason: why it ended, as in engine.protocol.Done; logprobs: natural logs, one per token; cuts, line_ends: as there;
     tokens: their ids; start: how the prompt was rendered."""
 
     text: str
@@ -24,6 +24,7 @@ class Answer:
     timings: Timings = field(default_factory=Timings)
     logprobs: tuple[float, ...] = ()
     cuts: tuple[tuple[int, float], ...] = ()
+    line_ends: tuple[tuple[int, float], ...] = ()
     tokens: tuple[int, ...] = ()
     start: Start | None = None
 
@@ -60,7 +61,7 @@ async def collect(events: AsyncGenerator[Event, None], grown: Callable[[str], No
                 grown(text)
             elif isinstance(event, End):
                 end = event
-    return Answer(text, end.reason, start.model, end.usage, end.timings, tuple(logprobs), end.cuts, tuple(tokens), start)
+    return Answer(text, end.reason, start.model, end.usage, end.timings, tuple(logprobs), end.cuts, end.line_ends, tuple(tokens), start)
 
 
 async def ask(gateway: Gateway, request: ChatRequest) -> Answer:

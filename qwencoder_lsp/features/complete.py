@@ -70,7 +70,7 @@ class Completer:
         if found is None:
             return None
         known, rest = found
-        answer = _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts), rest)
+        answer = _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts, line_ends=known.line_ends), rest)
         same_place = rest == known.text
         accepted = known.ahead and same_place
         completion = self.present(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=accepted)
@@ -227,7 +227,8 @@ class Completer:
     def _landed(self, flight: Flight, answer: Answer) -> None:
         if not answer.replaced:
             made = _made(flight, answer)
-            self._memory.put(Remembered(flight.anchor, answer.text, answer.reason, answer.model, answer.logprobs, answer.cuts, flight.kept, made))
+            known = (answer.text, answer.reason, answer.model, answer.logprobs, answer.cuts, answer.line_ends)
+            self._memory.put(Remembered(flight.anchor, *known, flight.kept, made))
 
 
 def _made(flight: Flight, answer: Answer) -> Made | None:
@@ -235,9 +236,11 @@ def _made(flight: Flight, answer: Answer) -> Made | None:
 
 
 def _left(answer: Answer, rest: str) -> Answer:
-    """The same when its beginning was typed."""
+    """The same when its beginning was typed: lines are as probable as they are behind that."""
     typed = len(answer.text) - len(rest)
-    return replace(answer, text=rest, cuts=tuple((at - typed, value) for at, value in answer.cuts if at >= typed))
+    ends = [(at - typed, value) for at, value in answer.line_ends if at >= typed]
+    line_ends = tuple((at, value - ends[0][1]) for at, value in ends)
+    return replace(answer, text=rest, cuts=tuple((at - typed, value) for at, value in answer.cuts if at >= typed), line_ends=line_ends)
 
 
 async def complete(

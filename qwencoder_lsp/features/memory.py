@@ -18,8 +18,8 @@ KEPT = 256  # answers, of all documents
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A raw answer. ended, cuts: as in engine.protocol.Done; logprobs: natural logs of its tokens; ahead: made for the time when what is shown was
-    accepted; made: how."""
+    """A raw answer. ended, cuts, line_ends: as in engine.protocol.Done; logprobs: natural logs of its tokens; ahead: made for the time when what is
+    shown was accepted; made: how."""
 
     anchor: Anchor
     text: str
@@ -27,6 +27,7 @@ class Remembered:
     model: str = ""
     logprobs: tuple[float, ...] = ()
     cuts: tuple[tuple[int, float], ...] = ()
+    line_ends: tuple[tuple[int, float], ...] = ()
     ahead: bool = False
     made: Made | None = None
 

@@ -16,7 +16,7 @@ from qwencoder_lsp.core.report import Reason, Step, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
 from qwencoder_lsp.features.ask import Answer
-from qwencoder_lsp.features.gate import hidden, signals
+from qwencoder_lsp.features.gate import hidden, signals, sure_end
 from qwencoder_lsp.postprocess.finish import finish
 from qwencoder_lsp.postprocess.scope import Scope
 from qwencoder_lsp.postprocess.sound import soundest
@@ -41,11 +41,18 @@ def show(
     """What to show of `answer` at `offset`. parsed: the tree of the snapshot, None where there is none. accepted: as in features.gate."""
     began = perf_counter()
     prefix, suffix = around(snapshot, offset)
-    done = finish(answer.text, prefix, suffix, answer.reason)
+    raw, ended = answer.text, answer.reason
+    if not explicit and ended not in BY_ITSELF and (at := sure_end(answer.line_ends, settings.completion.eagerness)) is not None and at < len(raw):
+        raw, ended = raw[:at], "unsure_line"
+    done = finish(raw, prefix, suffix, ended)
     text, reason, steps = done.text, done.reason, done.steps
+    if raw != answer.text:
+        steps = (Step("unsure lines", len(answer.text), len(raw)), *steps)
+    if not text and ended == "unsure_word":
+        reason = Reason.UNSURE
     if text and parsed is not None:
         before, behind = (parsed.byte_at(snapshot.text, at) for at in (offset, offset + done.overwrite))
-        text, sound = soundest(parsed, before, behind, text, whole=answer.reason in BY_ITSELF)
+        text, sound = soundest(parsed, before, behind, text, whole=ended in BY_ITSELF)
         steps = steps if text == done.text else (*steps, Step("unsound end", len(done.text), len(text)))
         reason = reason if sound or explicit else Reason.BREAKS_SYNTAX
     if text and emits(prefix[prefix.rfind("\n") + 1 :], text):

@@ -32,7 +32,7 @@ from qwencoder_lsp.core.outcome import Outcome
 from qwencoder_lsp.core.prompt import Message, PromptParts, Stops
 from qwencoder_lsp.core.report import Timings, Usage
 
-PROTOCOL = 8
+PROTOCOL = 9
 HASHED_KEY = "sha256:"  # an API key of ListenRequest that is given as the hex digits of its SHA-256
 SERVICE = "/service"  # under it, the routes of the HTTP service
 
@@ -187,12 +187,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Last event of a good stream; reason and cuts as in engine.protocol.Done, reason "pulled" after a download."""
+    """Last event of a good stream; reason, cuts and line_ends as in engine.protocol.Done, reason "pulled" after a download."""
 
     reason: str
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     cuts: tuple[tuple[int, float], ...] = ()
+    line_ends: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

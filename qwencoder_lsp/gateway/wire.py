@@ -49,8 +49,9 @@ def event(fields: dict[str, Any]) -> Event:
         fields["usage"] = Usage(**fields["usage"])
     if "timings" in fields:
         fields["timings"] = Timings(**fields["timings"])
-    if "cuts" in fields:
-        fields["cuts"] = tuple((int(at), float(value)) for at, value in fields["cuts"])
+    for name in ("cuts", "line_ends"):
+        if name in fields:
+            fields[name] = tuple((int(at), float(value)) for at, value in fields[name])
     for name in ("logprobs", "tokens"):
         if name in fields:
             fields[name] = tuple(fields[name])

@@ -126,4 +126,5 @@ def _end(done: Done, usage: Usage, timings: Timings) -> End:
         ),
         replace(timings, queue=done.queue_ms, prefill=done.prefill_ms, decode=done.decode_ms, native=done.native_ms),
         done.cuts,
+        done.line_ends,
     )

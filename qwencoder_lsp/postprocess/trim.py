@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 # Reasons of engine.protocol.Done that say that a newline came next.
-AT_LINE_END = frozenset({"lines", "indent", "time"})
-LIMITS = frozenset({"length", "lines", "time"})
+AT_LINE_END = frozenset({"lines", "indent", "time", "unsure_line"})
+LIMITS = frozenset({"length", "lines", "time", "unsure_line"})
 _OPENS = re.compile(r"(?:[:{(\[,\\=]|=>|->|\b(?:then|do|else|begin))[ \t]*$")
 
 

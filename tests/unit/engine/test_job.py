@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.engine.job import Job
-from qwencoder_lsp.engine.protocol import Generate
+from qwencoder_lsp.engine.protocol import Generate, Sampling
 from qwencoder_lsp.engine.sampler import Logits
 
 PIECES = [b"a", b"b", b"\n", b"x", b"y", b"<end>"]
@@ -81,3 +82,16 @@ def test_what_another_model_guesses_is_checked_where_nothing_is_copied_and_its_f
     assert found.output == [X, B]
     assert fate == [(2, 1)]
     assert found.draft(lambda _: 1.0, 1, 2, 8) == [], "an offer is for the next tokens only"
+
+
+def test_what_has_become_improbable_is_no_part_of_the_answer_nor_are_its_tokens() -> None:
+    sampling = Sampling(logprobs=True)
+    found = Job(Generate(1, (A, B), 8, stop_tokens=(END,), stops=Stops(line_nats=1.0), sampling=sampling, speculate=False), 1, PIECES.__getitem__)
+    chunks = []
+    for logits in (row(A), row(NEWLINE), row(B)):
+        step(found, logits)
+        chunks.append(found.chunk())
+    assert step(found, np.zeros(len(PIECES), np.float32)) == "unsure_line", "every token is as probable as the others"
+    last, done = found.finish("unsure_line")
+    assert [(chunk.text, chunk.tokens) for chunk in (*chunks, last) if chunk] == [("a", (A,))]
+    assert done.line_ends == ((1, 0.0),)

@@ -56,6 +56,8 @@ RULES = st.builds(
     max_lines=st.none() | st.integers(1, 4),
     indent=st.none() | st.integers(0, 6),
     tab=st.sampled_from((1, 4)),
+    line_nats=st.sampled_from((None, 1.0)),
+    word_nats=st.sampled_from((None, 1.0)),
 )
 
 
@@ -143,3 +145,44 @@ def test_repetition_ends_an_answer_only_where_asked() -> None:
         state = StopState(Stops(repetition=wanted), lambda: 0.0)
         reasons = [state.feed("x = 1\n")[1] for _ in range(8)]
         assert ("repetition" in reasons) is wanted
+
+
+def unsure(stops: Stops, *pieces: tuple[str, float]) -> tuple[str, str | None, list[tuple[int, float]]]:
+    """All text given out, the reason and the line ends, of pieces with their log-probabilities."""
+    state, shown = StopState(stops, lambda: 0.0), ""
+    for piece, logprob in pieces:
+        text, reason = state.feed(piece, logprob)
+        shown += text
+        if reason:
+            return shown, reason, state.line_ends
+    return shown + state.flush(), None, state.line_ends
+
+
+def test_lines_behind_the_first_end_where_they_have_become_improbable() -> None:
+    rule = Stops(line_nats=1.0)
+    first, second = ("first", -5.0), ("\n", -0.1)
+    assert unsure(rule, first, second, ("next", -0.5), ("\n", -0.1), ("third", -0.5), (" more", -0.5)) == (
+        "first\nnext",
+        "unsure_line",
+        [(5, 0.0), (10, -0.6)],
+    )
+    assert unsure(rule, first, second, ("  nex", -0.5), ("t", -0.6))[:2] == ("first", "unsure_line")
+    assert unsure(rule, first, second, ("next", -0.5))[:2] == ("first\nnext", None), "what came to an end is whole"
+
+
+def test_nothing_of_a_line_is_given_out_before_it_is_sure_and_blank_lines_are_none() -> None:
+    state = StopState(Stops(line_nats=1.0), lambda: 0.0)
+    assert state.feed("\n\na\n\n", -3.0) == ("\n\na", None)
+    assert state.feed("b", -0.5) == ("", None)
+    assert state.feed("\n", -0.1) == ("\n\nb", None)
+    assert [at for at, _ in state.line_ends] == [3, 6]
+    assert state.feed("c", -0.1) == ("", None)
+    assert state.settle() == "\nc", "something else ended it"
+
+
+def test_prose_ends_at_the_last_word_before_it_has_become_improbable() -> None:
+    rule = Stops(word_nats=2.0)
+    assert unsure(rule, ("The", -0.5), (" first", -0.5), (" by", -0.6), ("gone", -1.0))[:2] == ("The first", "unsure_word")
+    assert unsure(rule, ("The", -0.5), (" first", -0.5), (" byte", -1.1))[:2] == ("The first", "unsure_word")
+    assert unsure(rule, ("Th", -0.5), ("us", -1.6))[:2] == ("", "unsure_word")
+    assert unsure(rule, ("one", -0.5), (" two", -0.5))[:2] == ("one two", None)

@@ -98,11 +98,11 @@ def test_the_line_around_the_cursor_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("marked", "stops"),
     [
-        ("foo(|)", Stops(max_lines=1, after_newline_ms=3000, repetition=True)),
-        ("    if x:|\n", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True)),
-        ("\tif x {|\r\n", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True)),
-        ("    |return x", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True)),
-        ("|", Stops(max_lines=12, indent=0, after_newline_ms=3000, repetition=True)),
+        ("foo(|)", Stops(max_lines=1, after_newline_ms=3000, repetition=True, line_nats=4.0)),
+        ("    if x:|\n", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True, line_nats=4.0)),
+        ("\tif x {|\r\n", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True, line_nats=4.0)),
+        ("    |return x", Stops(max_lines=12, indent=4, after_newline_ms=3000, repetition=True, line_nats=4.0)),
+        ("|", Stops(max_lines=12, indent=0, after_newline_ms=3000, repetition=True, line_nats=4.0)),
     ],
 )
 def test_one_line_between_text_and_the_block_elsewhere(marked: str, stops: Stops) -> None:
@@ -115,6 +115,14 @@ def test_behind_a_finished_line_the_outer_block_may_follow_down_to_the_line_that
     for marked in (f"        |{following}", f"        if x:|{following}"):
         assert stop_rules(*at_cursor(marked), settings(), explicit=True).indent == indent
         assert stop_rules(*at_cursor(marked), settings(), explicit=False).indent == 8
+
+
+def test_in_prose_words_must_be_probable_too_but_not_in_its_code() -> None:
+    for text, wanted in (("# Title\n\nThe ", 2.0), ("# Title\n\n```python\nx = ", None), ("a\n```\nb\n```\n\nThe ", 2.0)):
+        snapshot = Snapshot("file:///a.md", text, "markdown")
+        assert stop_rules(snapshot, len(text), settings(), explicit=False).word_nats == wanted
+        assert stop_rules(snapshot, len(text), settings(), explicit=True).word_nats is None
+        assert stop_rules(snapshot, len(text), settings(eagerness="eager"), explicit=False).word_nats is None
 
 
 def test_who_asks_waits_longer() -> None:
