@@ -22,7 +22,7 @@ from qwencoder_lsp.core.text import Snapshot
 from qwencoder_lsp.features.anchor import Anchor
 from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.flight import Flight
-from qwencoder_lsp.features.gate import silent_in
+from qwencoder_lsp.features.gate import silent_in, sure_part
 from qwencoder_lsp.features.memory import Memory, Remembered
 from qwencoder_lsp.features.pace import Pace
 from qwencoder_lsp.features.policy import MOST_PARSED, ahead_rules, silence, stop_rules
@@ -66,13 +66,12 @@ class Completer:
         if not explicit and (reason := silent_in(self._place(snapshot, offset)[1], settings.completion.eagerness)):
             return Completion(None, reason)
         self.verdicts.look(snapshot)
-        found = None if explicit else self._memory.find(snapshot.uri, snapshot.text, offset)
+        found = None if explicit else self._known(snapshot.uri, snapshot.text, offset)
         if found is None:
             return None
-        known, rest = found
-        answer = _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts, line_ends=known.line_ends), rest)
-        same_place = rest == known.text
-        accepted = known.ahead and same_place
+        known, answer = found
+        same_place = answer.text == known.text
+        accepted = known.ahead if same_place else _at_line_end(answer)
         completion = self.present(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=accepted)
         if completion.suggestion is None and not same_place:
             return None
@@ -123,7 +122,9 @@ class Completer:
         text = snapshot.text[: suggestion.span.start] + suggestion.text + snapshot.text[suggestion.span.end :]
         accepted = replace(snapshot, text=text)
         offset = suggestion.span.start + len(suggestion.text)
-        if silence(accepted, offset, settings, explicit=False) or self._memory.find(snapshot.uri, text, offset):
+        if silence(accepted, offset, settings, explicit=False):
+            return
+        if (found := self._known(snapshot.uri, text, offset)) and sure_part(found[1], settings.completion.eagerness):
             return
         running = self._ahead.get(snapshot.uri)
         if running and not running.over:
@@ -162,6 +163,14 @@ class Completer:
     ) -> Completion:
         """The finish stage: what of an answer is shown at `offset`."""
         return show(snapshot, offset, answer, settings, *self._place(snapshot, offset), timings, explicit=explicit, accepted=accepted)
+
+    def _known(self, uri: str, text: str, offset: int) -> tuple[Remembered, Answer] | None:
+        """The newest answer that fits the cursor at `offset`, and what is left of it."""
+        found = self._memory.find(uri, text, offset)
+        if found is None:
+            return None
+        known, rest = found
+        return known, _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts, line_ends=known.line_ends), rest)
 
     def _wanted(self, snapshot: Snapshot, offset: int, completion: Completion) -> Completion:
         """Without a suggestion that the user rejected at that place."""
@@ -233,6 +242,11 @@ class Completer:
 
 def _made(flight: Flight, answer: Answer) -> Made | None:
     return Made(flight.asked, answer) if flight.asked else None
+
+
+def _at_line_end(answer: Answer) -> bool:
+    """Whether what is left of an answer begins with the next line: somebody who has taken those above gets this one too."""
+    return bool(answer.line_ends) and answer.line_ends[0][0] == 0
 
 
 def _left(answer: Answer, rest: str) -> Answer:

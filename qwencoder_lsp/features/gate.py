@@ -15,6 +15,7 @@ from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.policy import goes_on, indent, line_around
 from qwencoder_lsp.postprocess.scope import Scope
 
+BY_ITSELF = frozenset({"stop_token", "suffix"})  # reasons of engine.protocol.Done
 # The mean log-probability of an answer's tokens, below which it is not shown; between code on both sides of the cursor, in a string, and on an empty
 # line behind all code, it must be higher.
 LEAST_CONFIDENCE = {"quiet": -0.4, "balanced": -1.0, "eager": -10.0}
@@ -49,10 +50,12 @@ def signals(snapshot: Snapshot, offset: int, answer: Answer, text: str, scope: S
     )
 
 
-def sure_end(line_ends: tuple[tuple[int, float], ...], eagerness: str) -> int | None:
-    """Up to where an answer that did not end by itself is shown, in code points; None for all of it. line_ends: as in engine.protocol.Done."""
+def sure_part(answer: Answer, eagerness: str) -> str:
+    """How much of an answer's text is shown: all that ended by itself or is one line, otherwise its probable lines."""
     nats = SHOWN_NATS[eagerness]
-    return None if nats is None else max((at for at, logprob in line_ends if logprob >= -nats), default=None)
+    if nats is None or answer.reason in BY_ITSELF:
+        return answer.text
+    return answer.text[: max((at for at, logprob in answer.line_ends if logprob >= -nats), default=None)]
 
 
 def silent_in(scope: Scope, eagerness: str) -> Reason | None:

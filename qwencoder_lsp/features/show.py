@@ -16,14 +16,12 @@ from qwencoder_lsp.core.report import Reason, Step, Timings
 from qwencoder_lsp.core.results import Completion, Suggestion
 from qwencoder_lsp.core.text import Snapshot, Span
 from qwencoder_lsp.features.ask import Answer
-from qwencoder_lsp.features.gate import hidden, signals, sure_end
+from qwencoder_lsp.features.gate import BY_ITSELF, hidden, signals, sure_part
 from qwencoder_lsp.postprocess.finish import finish
 from qwencoder_lsp.postprocess.scope import Scope
 from qwencoder_lsp.postprocess.sound import soundest
 from qwencoder_lsp.postprocess.tree import Parsed
 from qwencoder_lsp.settings import Settings
-
-BY_ITSELF = frozenset({"stop_token", "suffix"})  # reasons of engine.protocol.Done
 
 
 def show(
@@ -41,14 +39,13 @@ def show(
     """What to show of `answer` at `offset`. parsed: the tree of the snapshot, None where there is none. accepted: as in features.gate."""
     began = perf_counter()
     prefix, suffix = around(snapshot, offset)
-    raw, ended = answer.text, answer.reason
-    if not explicit and ended not in BY_ITSELF and (at := sure_end(answer.line_ends, settings.completion.eagerness)) is not None and at < len(raw):
-        raw, ended = raw[:at], "unsure_line"
+    raw = answer.text if explicit else sure_part(answer, settings.completion.eagerness)
+    ended = answer.reason if raw == answer.text else "unsure_line"
     done = finish(raw, prefix, suffix, ended)
     text, reason, steps = done.text, done.reason, done.steps
     if raw != answer.text:
         steps = (Step("unsure lines", len(answer.text), len(raw)), *steps)
-    if not text and ended == "unsure_word":
+    if not raw and ended in ("unsure_line", "unsure_word"):
         reason = Reason.UNSURE
     if text and parsed is not None:
         before, behind = (parsed.byte_at(snapshot.text, at) for at in (offset, offset + done.overwrite))

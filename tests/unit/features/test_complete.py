@@ -71,7 +71,13 @@ class InProcess:
                 pass
             raise
         assert isinstance(answer, Done)
-        yield End(answer.reason, Usage(answer.prompt_tokens, 0, answer.generated_tokens, prompt.usage.prefix_omitted), TIMINGS)
+        yield End(
+            answer.reason,
+            Usage(answer.prompt_tokens, 0, answer.generated_tokens, prompt.usage.prefix_omitted),
+            TIMINGS,
+            answer.cuts,
+            answer.line_ends,
+        )
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         raise AssertionError("completion does not chat")

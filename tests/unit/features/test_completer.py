@@ -198,3 +198,14 @@ async def test_whoever_types_while_snippets_are_chosen_does_not_wait(monkeypatch
     assert text(await ask(completer, gateway, "y = |\n")) == "1"
     for stopped in completer.closed("file:///w/a.py"):
         await asyncio.wait({stopped})
+
+
+async def test_who_takes_the_lines_that_are_shown_gets_the_next_ones_without_the_model() -> None:
+    gateway, completer = InProcess("a()\n    b()\n    c()\n    d()"), Completer()
+    first, offset = document("def f():\n    |\n")
+    shown = await completer.complete(first, offset, gateway, DEFAULTS, document="key")
+    assert text(shown) == "a()\n    b()\n    c()\n    d()"
+    known = completer.at_once(*document("def f():\n    a()\n    b()|\n"), DEFAULTS)
+    assert known is not None
+    assert text(known) == "\n    c()\n    d()"
+    assert len(gateway.requests) == 1
