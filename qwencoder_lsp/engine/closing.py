@@ -45,7 +45,6 @@ class Closing:
         self._exits = exits
         self._bits = np.zeros((len(exits.lengths) + 31) // 32, np.int32)
         self._way: list[int] | None = None
-        self._lost = False
         self.early = False  # whether a token was refused
 
     def choose(self, token: int, left: int) -> int:
@@ -53,16 +52,14 @@ class Closing:
 
         left: how many tokens the answer may still have, this one included.
         """
-        if left > WATCH or self._lost:
+        if left > WATCH:
             return token
-        if self._way is None and (found := self._search(left)) is not None:
-            self._way = found
-        if not self._way:
-            self._lost = True
-        elif token != self._way[0] and (found := self._search(left - 1, token)) is not None:
-            self._way = [token, *found]
-        elif token != self._way[0]:
-            self.early = True
+        if self._way is None:
+            self._way = self._search(left) or []  # empty: none was found, and none is looked for again
+        if self._way and token != self._way[0]:
+            found = self._search(left - 1, token)
+            self.early = self.early or found is None
+            self._way = self._way if found is None else [token, *found]
         return self._way.pop(0) if self._way else token
 
     def _search(self, limit: int, first: int | None = None) -> list[int] | None:

@@ -181,8 +181,8 @@ class ConstraintCompiler:
             raise EngineFailed(f"Constrained answers do not work with this model: {error}", "Take another model for review and fixes.") from error
 
     def closing(self, constraint: Constraint, matcher: Matcher | PrefixMatcher) -> Closing | None:
-        """What brings the answer that `matcher` follows to its end before its limit: for JSON, which is of no use cut off."""
-        return matcher.closing(self._exits.get()) if isinstance(matcher, Matcher) and constraint.kind == "json_schema" else None
+        """What brings the answer that `matcher` follows to its end before its limit, where that is wanted."""
+        return matcher.closing(self._exits.get()) if constraint.close and isinstance(matcher, Matcher) else None
 
     def close(self) -> None:
         """Wait for what is being built, since it reads the model's vocabulary, and free it: 50 MB that no collector of Python's sees."""

@@ -69,6 +69,7 @@ DIALECTS = (
         "qwencoder-lsp",
         "qwencoder-lsp",
         constraints={"json_schema": ("response_format", "json_schema", "schema"), "regex": ("regex",), "choice": ("choice",)},
+        always={"close_early": False},
     ),
 )
 

@@ -61,10 +61,12 @@ class Sampling:
 class Constraint:
     """What the text must look like. kind: "json_schema" (value: the schema as JSON text), "regex", "choice" (value: JSON list of strings), "lark"
     (a grammar in llguidance's dialect of Lark, from prompt.tools), "prefix" (value: text that the answer must begin with, in whatever tokens) or
-    "heal" (the same with text that was taken back from the end of the prompt, so that it is not part of the answer's text)."""
+    "heal" (the same with text that was taken back from the end of the prompt, so that it is not part of the answer's text). close: bring JSON to a
+    valid end where max_tokens comes near, with values that need not be the model's."""
 
     kind: str
     value: str
+    close: bool = False
 
 
 @dataclass(frozen=True, slots=True)

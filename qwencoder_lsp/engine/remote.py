@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpx2
 
 CONNECT_S, READ_S = 10.0, 600.0
+CLOSED_BEFORE = 2  # connections that may turn out to be closed before one is used that is new
 CONTEXT = 8192  # tokens, of a server that does not say
 PREFILL_SPEED = 500.0  # tokens per second, from which budgets follow: what a server that has been put up for this does at least
 Ended = Callable[[Done], None]
@@ -108,7 +109,8 @@ class RemoteEngine:
         """One vector per input. Raises as `generate` does."""
         body = {"model": self.info.model, "input": [prompt_text(tokens) for tokens in request.inputs]}
         try:
-            answer = await self._client.post("/v1/embeddings", json=body)
+            async with aclosing(await self._post("/v1/embeddings", body)) as answer:
+                await answer.aread()
             await _check(answer, str(self._client.base_url))
             found = answer.json()
             vectors = tuple(_packed(row["embedding"]) for row in found["data"])
@@ -164,7 +166,7 @@ class RemoteEngine:
     async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[tuple[str, tuple[float, ...], dict[str, Any]], None]:
         """(text, log-probabilities, the whole event) as they come. Raises QwencoderError."""
         try:
-            async with self._client.stream("POST", self._dialect.path, json=body) as answer:
+            async with aclosing(await self._post(self._dialect.path, body)) as answer:
                 if answer.status_code >= 400:
                     await answer.aread()
                 await _check(answer, str(self._client.base_url))
@@ -176,6 +178,22 @@ class RemoteEngine:
                         yield str(choice.get("response" if self._dialect.lines else "text") or ""), _logprobs(choice), found
         except _http_error() as error:
             raise self._gone(error) from error
+
+    async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:
+        """The begun response, which the caller closes. Raises httpx2.HTTPError.
+
+        llama-server closes a connection behind a stream without having said so, which is often seen only when the next request is on its way: that
+        one is sent again.
+        """
+        import httpx2
+
+        request = self._client.build_request("POST", path, json=body)
+        for _ in range(CLOSED_BEFORE):
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+                continue
+        return await self._client.send(request, stream=True)
 
     async def _objects(self, lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], None]:
         async for line in lines:

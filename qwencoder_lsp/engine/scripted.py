@@ -151,14 +151,18 @@ class ScriptedEngine:
     def _text(self, request: Generate) -> str:
         healed = request.constraint.value if request.constraint and request.constraint.kind == "heal" else ""
         prompt = f"{ByteTokenizer().text(request.tokens)}{healed}<|cursor|>"
-        constraint = request.constraint.value if request.constraint else ""
-        for rule in self._script.get("rules", []):
-            if rule.get("contains", "") in prompt and rule.get("constraint", "") in constraint:
-                text = rule["text"]
-                break
-        else:
-            text = self._script.get("default", "")
-        return str(text[request.index % len(text)]) if isinstance(text, list) else str(text)
+        return answer(self._script, prompt, request.constraint.value if request.constraint else "", request.index)
+
+
+def answer(script: dict[str, Any], prompt: str, constraint: str = "", index: int = 0) -> str:
+    """What the script says to a prompt with its `<|cursor|>`, as candidate `index`."""
+    for rule in script.get("rules", []):
+        if rule.get("contains", "") in prompt and rule.get("constraint", "") in constraint:
+            text = rule["text"]
+            break
+    else:
+        text = script.get("default", "")
+    return str(text[index % len(text)]) if isinstance(text, list) else str(text)
 
 
 def _chunk(request: Generate, text: str) -> Chunk:

@@ -88,7 +88,7 @@ class StopState:
             if stops.line_nats is not None and self._line_logprob < -stops.line_nats:
                 return self._line_at, "unsure_line"
         if stops.word_nats is not None and self._logprob < -stops.word_nats:
-            return len(self._held) if text[:1] in BLANK else self._word_at(), "unsure_word"
+            return len(self._held) if text[:1].isspace() else self._word_at(), "unsure_word"
         return None
 
     def _word_at(self) -> int:

@@ -35,8 +35,8 @@ class Answer:
 
     @property
     def cut(self) -> bool:
-        """Whether it reached max_tokens before its end, or was brought to an end because of them."""
-        return self.reason in ("length", "closed")
+        """Whether it reached max_tokens before its end."""
+        return self.reason == "length"
 
     @property
     def replaced(self) -> bool:

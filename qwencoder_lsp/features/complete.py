@@ -70,12 +70,13 @@ class Completer:
         if found is None:
             return None
         known, answer = found
-        same_place = answer.text == known.text
-        accepted = known.ahead if same_place else _at_line_end(answer)
+        same_place = answer.text == known.answer.text
+        ahead = known.ahead and same_place
+        accepted = ahead or _at_line_end(answer)
         completion = self.present(snapshot, offset, answer, settings, Timings(), explicit=False, accepted=accepted)
         if completion.suggestion is None and not same_place:
             return None
-        completion = recorded(completion, "ahead" if accepted else "memory", known.made, snapshot, offset, answer, settings, accepted=accepted)
+        completion = recorded(completion, "ahead" if ahead else "memory", known.made, snapshot, offset, answer, settings, accepted=accepted)
         return self._wanted(snapshot, offset, completion)
 
     def joins(self, snapshot: Snapshot, offset: int) -> bool:
@@ -170,7 +171,7 @@ class Completer:
         if found is None:
             return None
         known, rest = found
-        return known, _left(Answer(known.text, known.ended, known.model, logprobs=known.logprobs, cuts=known.cuts, line_ends=known.line_ends), rest)
+        return known, _left(known.answer, rest)
 
     def _wanted(self, snapshot: Snapshot, offset: int, completion: Completion) -> Completion:
         """Without a suggestion that the user rejected at that place."""
@@ -236,8 +237,8 @@ class Completer:
     def _landed(self, flight: Flight, answer: Answer) -> None:
         if not answer.replaced:
             made = _made(flight, answer)
-            known = (answer.text, answer.reason, answer.model, answer.logprobs, answer.cuts, answer.line_ends)
-            self._memory.put(Remembered(flight.anchor, *known, flight.kept, made))
+            free = Answer(answer.text, answer.reason, answer.model, logprobs=answer.logprobs, cuts=answer.cuts, line_ends=answer.line_ends)
+            self._memory.put(Remembered(flight.anchor, free, flight.kept, made))
 
 
 def _made(flight: Flight, answer: Answer) -> Made | None:

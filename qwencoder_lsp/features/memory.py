@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from qwencoder_lsp.features.anchor import Anchor
+from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.record import Made
 
 KEPT = 256  # answers, of all documents
@@ -18,16 +19,10 @@ KEPT = 256  # answers, of all documents
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A raw answer. ended, cuts, line_ends: as in engine.protocol.Done; logprobs: natural logs of its tokens; ahead: made for the time when what is
-    shown was accepted; made: how."""
+    """A raw answer, without what it cost. ahead: made for the time when what is shown was accepted; made: how."""
 
     anchor: Anchor
-    text: str
-    ended: str
-    model: str = ""
-    logprobs: tuple[float, ...] = ()
-    cuts: tuple[tuple[int, float], ...] = ()
-    line_ends: tuple[tuple[int, float], ...] = ()
+    answer: Answer
     ahead: bool = False
     made: Made | None = None
 
@@ -47,15 +42,15 @@ class Memory:
 
     def find(self, uri: str, text: str, offset: int) -> tuple[Remembered, str] | None:
         """The newest answer that fits the cursor at `offset`, and what is left of its text."""
-        for answer in reversed(list(self._answers.values())):
-            if answer.anchor.uri != uri:
+        for known in reversed(list(self._answers.values())):
+            if known.anchor.uri != uri:
                 continue
-            typed = answer.anchor.typed(text, offset)
-            if typed is None or not answer.text.startswith(typed):
+            typed = known.anchor.typed(text, offset)
+            if typed is None or not known.answer.text.startswith(typed):
                 continue
-            rest = answer.text[len(typed) :]
+            rest = known.answer.text[len(typed) :]
             if rest.strip() or not typed:
-                return answer, rest
+                return known, rest
         return None
 
     def forget(self, uri: str) -> None:

@@ -43,7 +43,7 @@ class ServiceClient:
         }
         if request.json_schema:
             schema = {"name": "answer", "schema": json.loads(request.json_schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+            body |= {"response_format": {"type": "json_schema", "json_schema": schema}, "close_early": False}
         end, model = None, ""
         async for event in self._events("/v1/chat/completions", body):
             if not model:

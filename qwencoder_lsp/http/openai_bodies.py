@@ -2,8 +2,9 @@
 
 Fields that OpenAI does not have: top_k, min_p and repeat_penalty as in llama.cpp; ignore_eos (go on behind the model's end of text);
 speculate (false: draft no tokens); adapter (the name of a LoRA adapter, "NAME:SCALE", or "none") or lora (several, as in llama.cpp); json_schema as
-in llama.cpp, regex and choice, or guided_json, guided_regex and guided_choice as in vLLM (what the answer must look like); truncation (what happens
-to a prompt that is too long: an error, a gap in its middle, or what fits the route best); language (what the text is written in, where it does not
+in llama.cpp, regex and choice, or guided_json, guided_regex and guided_choice as in vLLM (what the answer must look like); close_early (whether JSON
+under a schema is brought to a valid end where max_tokens comes near); truncation (what happens to a prompt that is too long: an error, a gap in its
+middle, or what fits the route best); language (what the text is written in, where it does not
 show). logit_bias may also be llama.cpp's list of pairs. Tabby's segments stand in the place of prompt and suffix.
 """
 
@@ -165,6 +166,7 @@ class Sampled(Body):
     grammar: str = Field("", validation_alias=AliasChoices("grammar", "guided_grammar"))
     regex: str | None = Field(None, validation_alias=AliasChoices("regex", "guided_regex"))
     choice: list[str] | None = Field(None, min_length=1, validation_alias=AliasChoices("choice", "guided_choice"))
+    close_early: bool = True
     ignore_eos: bool = False
     speculate: bool = True
     adapter: str = Field("", max_length=200)

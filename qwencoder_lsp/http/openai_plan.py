@@ -259,13 +259,13 @@ def _constraint(body: Sampled) -> Constraint | None:
     form = body.response_format
     found: list[Constraint] = []
     if form.wanted is not None:
-        found.append(Constraint("json_schema", json.dumps(form.wanted)))
+        found.append(Constraint("json_schema", json.dumps(form.wanted), body.close_early))
     elif form.type == "json_object":
-        found.append(Constraint("json_schema", '{"type":"object"}'))
+        found.append(Constraint("json_schema", '{"type":"object"}', body.close_early))
     elif form.type == "json_schema":
         raise FieldError("response_format.json_schema", "the schema is missing.")
     if body.json_schema is not None:
-        found.append(Constraint("json_schema", json.dumps(body.json_schema)))
+        found.append(Constraint("json_schema", json.dumps(body.json_schema), body.close_early))
     if body.regex is not None:
         found.append(Constraint("regex", body.regex))
     if body.choice is not None:

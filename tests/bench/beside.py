@@ -218,16 +218,18 @@ async def _hostile(home: Path, model: Path) -> AsyncIterator[None]:
     )
     assert service.stdout
     url = httpx2.URL((await service.stdout.readline()).decode().split()[2])
-    clients = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.protocol.hostile", url.host, str(url.port), env=env, stdout=asyncio.subprocess.PIPE
-    )
-    assert clients.stdout
-    assert await clients.stdout.readline(), "the hostile clients have ended"
+    processes = [service]
     try:
+        clients = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.protocol.hostile", url.host, str(url.port), env=env, stdout=asyncio.subprocess.PIPE
+        )
+        processes.insert(0, clients)
+        assert clients.stdout
+        assert await clients.stdout.readline(), "the hostile clients have ended"
         yield
         assert clients.returncode is None, "the hostile clients ended before the keys were typed"
     finally:
-        for process in (clients, service):
+        for process in processes:
             process.terminate()
             await process.communicate()
 

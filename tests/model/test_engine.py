@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,11 +151,13 @@ async def test_json_is_closed_before_its_limit_also_where_guesses_are_made(engin
     item = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
     schema = {"type": "array", "items": item}
     question = "<|im_start|>user\nCount from 1 to 100 as JSON objects.<|im_end|>\n<|im_start|>assistant\n"
-    request = Generate(0, tuple(vocabulary.tokenize_markup(question)), limit, constraint=Constraint("json_schema", json.dumps(schema)))
+    request = Generate(0, tuple(vocabulary.tokenize_markup(question)), limit, constraint=Constraint("json_schema", json.dumps(schema), close=True))
     text, done, _ = await run(engine, request)
+    cut = await run(engine, replace(request, constraint=Constraint("json_schema", json.dumps(schema))))
     assert done.reason == "closed"
     assert limit / 2 < done.generated_tokens <= limit, "only the end is ours"
     assert all(set(item) == {"n"} for item in json.loads(text))
+    assert cut[1].reason == "length", "who did not ask for it gets what the model wrote"
 
 
 async def test_choice_regex_and_prefix_are_obeyed(engine: EngineProcess, vocabulary: Vocabulary) -> None:

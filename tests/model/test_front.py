@@ -85,6 +85,8 @@ async def test_json_that_would_be_cut_off_is_brought_to_a_valid_end_and_says_so(
     assert len(json.loads(whole["choices"][0]["message"]["content"])["story"]) > 20
     assert (whole["choices"][0]["finish_reason"], whole["choices"][0]["closed_early"]) == ("stop", True)
     assert whole["usage"]["completion_tokens"] <= 24
+    cut = (await f.http.post("/v1/chat/completions", json={**body, "close_early": False})).json()["choices"][0]
+    assert (cut["finish_reason"], "closed_early" in cut) == ("length", False)
     assert '"closed_early":true' in streamed.replace(" ", "")
     assert (set(json.loads(infill["content"])), infill["stop_type"]) == ({"story"}, "limit")
 

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -17,34 +12,18 @@ import pytest
 
 from qwencoder_lsp.core.prompt import Stops
 from qwencoder_lsp.gateway.protocol import End, Piece
+from tests.protocol.dictated import llama_server
 from tests.protocol.gateways import ask, collect, fill, gateway, until
 from tests.protocol.windows import INVOKED, window
 
-SERVER = shutil.which("llama-server")
-pytestmark = [pytest.mark.model, pytest.mark.skipif(SERVER is None, reason="llama-server is not on the PATH")]
+pytestmark = [pytest.mark.model, pytest.mark.skipif(shutil.which("llama-server") is None, reason="llama-server is not on the PATH")]
 
 
 @pytest.fixture(scope="module")
 def url(model_05b: Path) -> Iterator[str]:
     """A llama-server with the small model."""
-    assert SERVER
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [SERVER, "-m", str(model_05b), "--port", str(port), "-c", "4096", "-np", "1", "-t", "2", "--no-webui"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        base = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"{base}/health", timeout=5):  # noqa: S310 - a URL of our own
-                    break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        yield base
-    finally:
-        process.terminate()
-        process.wait(20)
+    with llama_server(model_05b) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_holes_chats_and_schemas(url: str, home: Path) -> None:

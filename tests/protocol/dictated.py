@@ -10,23 +10,22 @@ import atexit
 import functools
 import http.client
 import json
-import os
 import select
 import shutil
 import socket
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from qwencoder_lsp.engine.scripted import LOGPROB
+from qwencoder_lsp.engine.scripted import LOGPROB, answer
 from qwencoder_lsp.models.store import resolve
+from tests.protocol.gateways import wait
 
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}  # of llama.cpp's grammars/README.md
 
@@ -34,7 +33,7 @@ ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}  # o
 @contextmanager
 def dictated(env: dict[str, str]) -> Iterator[str]:
     """The URL of a llama-server that answers as the scripted engine would in that environment."""
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Dictating", (_Dictating,), {"script": Path(env["QWENCODER_SCRIPT"]), "upstream": server()}))
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Dictating", (_Dictating,), {"script": Path(env["QWENCODER_SCRIPT"]), "upstream": _server()}))
     proxy.daemon_threads = True
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
@@ -44,23 +43,36 @@ def dictated(env: dict[str, str]) -> Iterator[str]:
         proxy.server_close()
 
 
-@functools.cache
-def server() -> int:
-    """The port of a llama-server with the smallest model, which ends with this process."""
+@contextmanager
+def llama_server(model: Path, context: int = 4096, slots: int = 1) -> Iterator[int]:
+    """The port of a llama-server with that model and a context of so many tokens."""
     program = shutil.which("llama-server")
     assert program, "llama-server is not on the PATH"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    model = os.environ.get("QWENCODER_TEST_LLAMA_SERVER_MODEL") or str(resolve("qwencoder-0.5b").path)
-    command = [program, "-m", model, "--port", str(port), "-c", "16384", "-np", "2", "-t", "2", "--no-webui"]
+    command = [program, "-m", str(model), "--port", str(port), "-c", str(context), "-np", str(slots), "-t", "2", "--no-webui"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    atexit.register(process.kill)
-    for _ in range(600):
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-            return port
-        time.sleep(0.1)
-    raise AssertionError("llama-server does not start")
+    try:
+        assert wait(lambda: _answers(port), 60), "llama-server does not start"
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(port: int) -> bool:
+    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+        return True
+    return False
+
+
+@functools.cache
+def _server() -> int:
+    """The port of one with the smallest model, for all tests of this process."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(llama_server(resolve("qwencoder-0.5b").path, 16384, 2))
 
 
 class _Dictating(BaseHTTPRequestHandler):
@@ -80,7 +92,7 @@ class _Dictating(BaseHTTPRequestHandler):
             return
         if self._left_within(script.get("prefill_ms", 0) / 1000):
             return
-        body["grammar"] = "root ::= " + "".join(('"', *(ESCAPES.get(c, c) for c in _text(script, body["prompt"])), '"'))
+        body["grammar"] = "root ::= " + "".join(('"', *(ESCAPES.get(c, c) for c in answer(script, f"{body['prompt']}<|cursor|>")), '"'))
         self._pass_on("POST", json.dumps(body).encode())
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -90,14 +102,14 @@ class _Dictating(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=600)
         try:
             connection.request(method, self.path, body, {"Content-Type": "application/json"} if body else {})
-            answer = connection.getresponse()
-            if "event-stream" not in answer.getheader("Content-Type", ""):
-                self._answer(answer.status, answer.read())
+            reply = connection.getresponse()
+            if "event-stream" not in reply.getheader("Content-Type", ""):
+                self._answer(reply.status, reply.read())
                 return
-            self.send_response(answer.status)
+            self.send_response(reply.status)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            while line := answer.readline():
+            while line := reply.readline():
                 self.wfile.write(_sure(line))
         except OSError:  # the gateway has cancelled: the connection to llama-server ends too
             pass
@@ -115,12 +127,6 @@ class _Dictating(BaseHTTPRequestHandler):
         """Whether the gateway closes the connection while it waits."""
         readable, _, _ = select.select([self.connection], [], [], seconds)
         return bool(readable)
-
-
-def _text(script: dict[str, Any], prompt: str) -> str:
-    """As the scripted engine chooses it."""
-    found = next((rule["text"] for rule in script.get("rules", []) if rule.get("contains", "") in f"{prompt}<|cursor|>"), script.get("default", ""))
-    return str(found[0]) if isinstance(found, list) else str(found)
 
 
 def _sure(line: bytes) -> bytes:

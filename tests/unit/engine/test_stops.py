@@ -185,4 +185,5 @@ def test_prose_ends_at_the_last_word_before_it_has_become_improbable() -> None:
     assert unsure(rule, ("The", -0.5), (" first", -0.5), (" by", -0.6), ("gone", -1.0))[:2] == ("The first", "unsure_word")
     assert unsure(rule, ("The", -0.5), (" first", -0.5), (" byte", -1.1))[:2] == ("The first", "unsure_word")
     assert unsure(rule, ("Th", -0.5), ("us", -1.6))[:2] == ("", "unsure_word")
+    assert unsure(rule, ("one", -0.5), (" caf", -0.5), ("", -1.1))[:2] == ("one", "unsure_word"), "the first byte of a character is no text yet"
     assert unsure(rule, ("one", -0.5), (" two", -0.5))[:2] == ("one two", None)

@@ -208,4 +208,5 @@ async def test_who_takes_the_lines_that_are_shown_gets_the_next_ones_without_the
     known = completer.at_once(*document("def f():\n    a()\n    b()|\n"), DEFAULTS)
     assert known is not None
     assert text(known) == "\n    c()\n    d()"
+    assert known.source == "memory"
     assert len(gateway.requests) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qwencoder_lsp.features.anchor import BEFORE, Anchor
+from qwencoder_lsp.features.ask import Answer
 from qwencoder_lsp.features.memory import KEPT, Memory, Remembered
 
 URI = "file:///a.py"
@@ -12,7 +13,7 @@ HEAD, TAIL = "def area(width, height):\n    return ", "\n\n\nprint(area(1, 2))\n
 
 
 def remembered(text: str, head: str = HEAD, tail: str = TAIL) -> Remembered:
-    return Remembered(Anchor.at(URI, head + tail, len(head)), text, "stop_token")
+    return Remembered(Anchor.at(URI, head + tail, len(head)), Answer(text, "stop_token"))
 
 
 def rest(memory: Memory, text: str) -> str | None:

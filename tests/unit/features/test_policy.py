@@ -118,7 +118,13 @@ def test_behind_a_finished_line_the_outer_block_may_follow_down_to_the_line_that
 
 
 def test_in_prose_words_must_be_probable_too_but_not_in_its_code() -> None:
-    for text, wanted in (("# Title\n\nThe ", 2.0), ("# Title\n\n```python\nx = ", None), ("a\n```\nb\n```\n\nThe ", 2.0)):
+    for text, wanted in (
+        ("# Title\n\nThe ", 2.0),
+        ("# Title\n\n```python\nx = ", None),
+        ("a\n```\nb\n```\n\nThe ", 2.0),
+        ("```\nx = ", None),
+        ("a\n~~~\nx = ", None),
+    ):
         snapshot = Snapshot("file:///a.md", text, "markdown")
         assert stop_rules(snapshot, len(text), settings(), explicit=False).word_nats == wanted
         assert stop_rules(snapshot, len(text), settings(), explicit=True).word_nats is None
