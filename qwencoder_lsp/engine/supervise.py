@@ -120,7 +120,7 @@ class EngineProcess:
     @property
     def alive(self) -> bool:
         """Whether it can take requests."""
-        return not self._reader.done()
+        return not self._reader.done() and self._process.stdin is not None and not self._process.stdin.is_closing()
 
     @property
     def active(self) -> int:
@@ -196,8 +196,9 @@ class EngineProcess:
             await self._process.stdin.wait_closed()
 
     def _write(self, message: ToEngine) -> None:
-        if not self.alive or self._process.stdin is None:
+        if not self.alive:
             raise _crashed(self.info.model)
+        assert self._process.stdin is not None
         frame = encode(message)
         if len(frame) > MAX_MESSAGE:  # the engine would take it for nonsense and end, and everybody's requests with it
             raise RequestError(f"The request has {len(frame) >> 20} MB, and the engine takes {MAX_MESSAGE >> 20}.", "Send less text at once.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from qwencoder_lsp.engine.process import EngineSpec
 from qwencoder_lsp.engine.protocol import Done, Embed, EngineInfo, Generate, Loaded, Unloaded
@@ -19,6 +20,9 @@ from qwencoder_lsp.engine.supervise import EngineEvent, EngineProcess
 from qwencoder_lsp.errors import EngineCrashed, RequestError
 
 INFO = EngineInfo("m", 512, 264, 1, False, "", 1.0, 1.0, 0.0)
+CALIBRATED = b'{"op": "calibrated", "costs": [[1, 1, 20.0], [64, 1, 300.5]]}'
+SAYS_SO = f"import sys; sys.stdout.buffer.write({len(CALIBRATED).to_bytes(4, 'big') + CALIBRATED!r}); sys.stdout.flush()"
+DIES_FIRST = f"import subprocess, time; subprocess.Popen(['sleep', '1'], stdin=subprocess.DEVNULL); {SAYS_SO}; time.sleep(600)"  # its output lives on
 NONSENSE = "import sys, time; sys.stdin.buffer.read(4); sys.stdout.buffer.write(b'\\0\\0\\0\\3abc'); sys.stdout.flush(); time.sleep(600)"
 
 
@@ -30,6 +34,29 @@ async def test_an_engine_that_sends_nonsense_is_ended_and_its_request_fails() ->
             pass
     await engine.stop()
     assert not engine.alive
+
+
+def test_a_request_that_is_cancelled_before_it_is_known_that_the_engine_has_gone_just_ends() -> None:
+    """uvloop, on which the gateway runs, raises at each write to a pipe that it has closed."""
+
+    async def cancelled() -> bool:
+        pipe = asyncio.subprocess.PIPE
+        events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", DIES_FIRST, stdin=pipe, stdout=pipe)
+        engine = EngineProcess(process, INFO, events.put_nowait)
+        await events.get()
+        asking = asyncio.create_task(anext(engine.generate(Generate(0, (1,), 1))))
+        await asyncio.sleep(0)
+        process.kill()
+        await process.wait()
+        asking.cancel()
+        await asyncio.wait({asking})
+        with pytest.raises(EngineCrashed):
+            await anext(engine.generate(Generate(0, (1,), 1)))
+        await engine.stop()
+        return asking.cancelled()
+
+    assert uvloop.run(asyncio.wait_for(cancelled(), 30))
 
 
 async def test_a_model_that_left_memory_comes_back_with_the_next_request(script: Any, home: Path) -> None:
@@ -48,8 +75,7 @@ async def test_a_model_that_left_memory_comes_back_with_the_next_request(script:
 
 
 async def test_what_a_step_costs_is_remembered(home: Path) -> None:
-    message = b'{"op": "calibrated", "costs": [[1, 1, 20.0], [64, 1, 300.5]]}'
-    code = f"import sys; sys.stdout.buffer.write({len(message).to_bytes(4, 'big') + message!r}); sys.stdout.flush(); sys.stdin.buffer.read()"
+    code = f"{SAYS_SO}; sys.stdin.buffer.read()"
     pipe = asyncio.subprocess.PIPE
     events: asyncio.Queue[EngineEvent] = asyncio.Queue()
     engine = EngineProcess(await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe), INFO, events.put_nowait)
