@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -188,28 +189,45 @@ async def test_errors_of_a_remote_server_say_what_to_do(home: Path) -> None:
             await collect(client.chat(ask("x", model="auto")))
 
 
+@asynccontextmanager
+async def closed_at_the_end(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Closes it, also where the other side has gone first."""
+    try:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            yield
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
 async def test_a_connection_that_the_server_has_closed_costs_no_request(home: Path) -> None:
     """As llama-server does behind a stream: the response promises nothing, and the next request on that connection is never answered."""
     asked: list[int] = []
+    connections: list[asyncio.Task[Any]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for number in range(2):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            length = next((int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length")), 0)
-            await reader.readexactly(length)
-            if head.split()[1] == "/v1/models":
-                data = json.dumps({"data": [{"id": "coder", "owned_by": "vllm", "max_model_len": 4096}]})
-            else:
-                asked.append(number)
-                data = f"data: {json.dumps(choice('text', 'stop'))}\n\n"
-                if number:
-                    break
-            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n{data}".encode())
-            await writer.drain()
-        writer.close()
+        task = asyncio.current_task()
+        assert task
+        connections.append(task)
+        async with closed_at_the_end(writer):
+            for number in range(2):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = next((int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length")), 0)
+                await reader.readexactly(length)
+                if head.split()[1] == "/v1/models":
+                    data = json.dumps({"data": [{"id": "coder", "owned_by": "vllm", "max_model_len": 4096}]})
+                else:
+                    asked.append(number)
+                    data = f"data: {json.dumps(choice('text', 'stop'))}\n\n"
+                    if number:
+                        break
+                writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n{data}".encode())
+                await writer.drain()
 
     running = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with running, gateway(remote={"url": f"http://127.0.0.1:{running.sockets[0].getsockname()[1]}"}) as client:
         texts = [(await collect(client.complete(fill("x", model="auto"))))[0] for _ in range(4)]
+    await asyncio.wait_for(asyncio.gather(*connections), 10)
     assert texts == ["text"] * 4
     assert asked.count(1) >= 2, "requests did meet connections that were closed"
